@@ -1,0 +1,9 @@
+/** What travels between agent, collector and those who ask: one schema gives types, validation and the OpenAPI description. */
+export * from './acknowledgement.ts';
+export * from './layout.ts';
+export * from './limits.ts';
+export * from './number.ts';
+export * from './postgres.ts';
+export * from './problem.ts';
+export * from './query.ts';
+export * from './report.ts';
