@@ -1,0 +1,14 @@
+/** A node as the collector holds it in memory: the directory is read at start, so that agents are known even while the database is away. */
+import type { NodeState, Tags } from '@tidemark/protocol';
+
+export interface NodeRecord {
+  readonly id: number;
+  name: string;
+  state: NodeState;
+  site: string;
+  tags: Tags;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  agentVersion: string | null;
+  intervalSeconds: number | null;
+}

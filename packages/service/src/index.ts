@@ -1,0 +1,9 @@
+/** How a process of ours runs: options, lifecycle, log, clock, backoff, files. */
+export * from './backoff.ts';
+export * from './clock.ts';
+export * from './failure.ts';
+export * from './files.ts';
+export * from './lifecycle.ts';
+export * from './log.ts';
+export * from './options.ts';
+export * from './terminal.ts';
