@@ -51,7 +51,8 @@ export class BlockRecorder {
     const at = this.#values.length;
     const known = this.#positions[at];
     if (known === undefined || known.metric !== metricOf || !sameStrings(known.labelValues, labelValues)) {
-      if (labelValues.length !== metricOf.labels.length) throw new Error(`${metricOf.name} takes ${metricOf.labels.length} labels, got ${labelValues.length}`);
+      if (labelValues.length !== metricOf.labels.length)
+        throw new Error(`${metricOf.name} takes ${metricOf.labels.length} labels, got ${labelValues.length}`);
       this.#positions[at] = { metric: metricOf, labelValues };
       this.#changed = true;
     }

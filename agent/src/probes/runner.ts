@@ -13,8 +13,16 @@ const PROBE_TIMEOUT_MS = 5_000;
 /** Timers may fire a little early; a probe due within this is due now. */
 const EARLY_MS = 250;
 
-const durationSeconds = metric('tidemark_probe_duration_seconds', 'gauge', 'seconds', 'How long the probe took at its last run.', ['probe']);
-const success = metric('tidemark_probe_success', 'gauge', '', '1 when the probe\'s last run succeeded or found nothing of its kind here, 0 when it failed or hung.', ['probe']);
+const durationSeconds = metric('tidemark_probe_duration_seconds', 'gauge', 'seconds', 'How long the probe took at its last run.', [
+  'probe',
+]);
+const success = metric(
+  'tidemark_probe_success',
+  'gauge',
+  '',
+  "1 when the probe's last run succeeded or found nothing of its kind here, 0 when it failed or hung.",
+  ['probe'],
+);
 
 export interface Collection {
   blocks: RecordedBlock[];

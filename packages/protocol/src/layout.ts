@@ -35,7 +35,10 @@ export type SeriesDescription = Static<typeof SeriesDescription>;
 export const Layout = Type.Object({
   hash: Type.String({ pattern: '^[0-9a-f]{16,64}$', description: 'Names this block within its node. See layoutHash.' }),
   probe: Type.String({ minLength: 1, maxLength: 64 }),
-  instance: Type.String({ maxLength: LIMITS.labelValueChars, description: 'What the probe looked at, when it can look at several; else empty.' }),
+  instance: Type.String({
+    maxLength: LIMITS.labelValueChars,
+    description: 'What the probe looked at, when it can look at several; else empty.',
+  }),
   series: Type.Array(SeriesDescription, { maxItems: LIMITS.seriesPerBlock }),
 });
 export type Layout = Static<typeof Layout>;
@@ -48,5 +51,8 @@ export type Layout = Static<typeof Layout>;
  */
 export function layoutHash(layout: Omit<Layout, 'hash'>): string {
   const series = layout.series.map((s) => [s.name, s.labels, s.unit, s.type, s.help]);
-  return createHash('sha256').update(JSON.stringify([layout.probe, layout.instance, series])).digest('hex').slice(0, 32);
+  return createHash('sha256')
+    .update(JSON.stringify([layout.probe, layout.instance, series]))
+    .digest('hex')
+    .slice(0, 32);
 }

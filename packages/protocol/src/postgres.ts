@@ -19,7 +19,9 @@ export const ReplicaView = Type.Object({
   writeLsn: MaybeString,
   flushLsn: MaybeString,
   replayLsn: MaybeString,
-  bytesBehind: Type.Union([Type.String(), Type.Null()], { description: 'pg_wal_lsn_diff(sent_lsn, replay_lsn), as an exact decimal string.' }),
+  bytesBehind: Type.Union([Type.String(), Type.Null()], {
+    description: 'pg_wal_lsn_diff(sent_lsn, replay_lsn), as an exact decimal string.',
+  }),
   slotName: MaybeString,
   backendStart: MaybeString,
 });
@@ -27,7 +29,9 @@ export type ReplicaView = Static<typeof ReplicaView>;
 
 export const PostgresReplication = Type.Object({
   up: Type.Boolean(),
-  reason: Type.Union([Type.String(), Type.Null()], { description: 'Why it is not up: a stable word, for example "refused", "authentication", "starting", "timeout".' }),
+  reason: Type.Union([Type.String(), Type.Null()], {
+    description: 'Why it is not up: a stable word, for example "refused", "authentication", "starting", "timeout".',
+  }),
   detail: MaybeString,
   role: Type.Union([Type.Literal('primary'), Type.Literal('replica'), Type.Null()]),
   version: MaybeString,
@@ -56,7 +60,14 @@ export const PostgresReplication = Type.Object({
     }),
   ]),
   slots: Type.Array(
-    Type.Object({ name: Type.String(), type: MaybeString, active: Type.Union([Type.Boolean(), Type.Null()]), restartLsn: MaybeString, confirmedFlushLsn: MaybeString, walStatus: MaybeString }),
+    Type.Object({
+      name: Type.String(),
+      type: MaybeString,
+      active: Type.Union([Type.Boolean(), Type.Null()]),
+      restartLsn: MaybeString,
+      confirmedFlushLsn: MaybeString,
+      walStatus: MaybeString,
+    }),
   ),
 });
 export type PostgresReplication = Static<typeof PostgresReplication>;

@@ -18,7 +18,12 @@ export const Health = Type.Object({
 });
 export type Health = Static<typeof Health>;
 
-export const ComponentStatus = Type.Union([Type.Literal('healthy'), Type.Literal('degraded'), Type.Literal('unhealthy'), Type.Literal('inactive')]);
+export const ComponentStatus = Type.Union([
+  Type.Literal('healthy'),
+  Type.Literal('degraded'),
+  Type.Literal('unhealthy'),
+  Type.Literal('inactive'),
+]);
 export const ComponentHealth = Type.Object({
   name: Type.String({ description: 'database, ingest, evaluation, notification or agents' }),
   status: ComponentStatus,
@@ -51,7 +56,7 @@ export const OverviewNode = Type.Object({
   state: NodeState,
   up: Type.Boolean({ description: 'Heard from within its grace.' }),
   lastSeenAt: Maybe(Time),
-  clockOffsetSeconds: Maybe(Type.Number({ description: 'Agent\'s clock less the collector\'s.' })),
+  clockOffsetSeconds: Maybe(Type.Number({ description: "Agent's clock less the collector's." })),
   cpu: Type.Object({ usageRatio: Maybe(Type.Number()) }),
   memory: Type.Object({ usageRatio: Maybe(Type.Number()), totalBytes: Maybe(Type.Number()) }),
   disk: Type.Object({ usageRatio: Maybe(Type.Number({ description: 'Of the fullest file system.' })), mounts: Type.Array(OverviewMount) }),
@@ -77,9 +82,22 @@ export type NodeSummary = Static<typeof NodeSummary>;
 export const NodeList = Type.Object({ nodes: Type.Array(NodeSummary) });
 export type NodeList = Static<typeof NodeList>;
 
-export const ObservationView = Type.Object({ kind: Type.String(), version: Type.Integer(), instance: Type.String(), at: Time, since: Time, document: Type.Unknown() });
+export const ObservationView = Type.Object({
+  kind: Type.String(),
+  version: Type.Integer(),
+  instance: Type.String(),
+  at: Time,
+  since: Time,
+  document: Type.Unknown(),
+});
 export type ObservationView = Static<typeof ObservationView>;
-export const SeriesLatest = Type.Object({ metric: Type.String(), labels: Labels, unit: Type.String(), type: Type.String(), value: Maybe(Type.Union([Type.Number(), Type.String()])) });
+export const SeriesLatest = Type.Object({
+  metric: Type.String(),
+  labels: Labels,
+  unit: Type.String(),
+  type: Type.String(),
+  value: Maybe(Type.Union([Type.Number(), Type.String()])),
+});
 export const NodeDetail = Type.Intersect([
   NodeSummary,
   Type.Object({

@@ -7,7 +7,7 @@ import { Layout } from './layout.ts';
 import { LIMITS } from './limits.ts';
 
 /** Wall time as milliseconds since 1970-01-01T00:00Z on the sender's clock. Any number: an absurd one is answered, not a parse error. */
-const WallMs = Type.Number({ description: 'Milliseconds since 1970, on the sender\'s clock.' });
+const WallMs = Type.Number({ description: "Milliseconds since 1970, on the sender's clock." });
 
 /** One probe's values for one instance, position for position as its layout says. */
 export const ValueBlock = Type.Object({
@@ -28,13 +28,18 @@ export const Observation = Type.Object({
 });
 export type Observation = Static<typeof Observation>;
 
-export const BootId = Type.String({ pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$', description: 'A random UUID that the agent makes at each of its starts.' });
+export const BootId = Type.String({
+  pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$',
+  description: 'A random UUID that the agent makes at each of its starts.',
+});
 
 export const Report = Type.Object({
   bootId: BootId,
   sequence: Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'Counts the reports of this boot id, from 1.' }),
   takenAt: WallMs,
-  monotonicMs: Type.Number({ description: 'When it was taken on a clock that nobody sets, in milliseconds; comparable within one boot id.' }),
+  monotonicMs: Type.Number({
+    description: 'When it was taken on a clock that nobody sets, in milliseconds; comparable within one boot id.',
+  }),
   urgent: Type.Optional(Type.Boolean({ description: 'Out of turn: something could not wait for the interval.' })),
   partial: Type.Optional(Type.Boolean({ description: 'Some probes are left out on purpose; what is missing says nothing.' })),
   blocks: Type.Array(ValueBlock, { maxItems: LIMITS.blocksPerReport }),
@@ -42,7 +47,9 @@ export const Report = Type.Object({
 });
 export type Report = Static<typeof Report>;
 
-export const Tags = Type.Record(Type.String({ pattern: '^[A-Za-z][A-Za-z0-9_.-]{0,62}$' }), Type.String({ maxLength: 200 }), { maxProperties: LIMITS.tagsPerNode });
+export const Tags = Type.Record(Type.String({ pattern: '^[A-Za-z][A-Za-z0-9_.-]{0,62}$' }), Type.String({ maxLength: 200 }), {
+  maxProperties: LIMITS.tagsPerNode,
+});
 export type Tags = Static<typeof Tags>;
 
 /** The body of the request: who sends, when, and one report or a backlog of them. */
@@ -54,12 +61,19 @@ export const ReportRequest = Type.Object({
     site: Type.Optional(Type.String({ maxLength: 100 })),
     tags: Type.Optional(Tags),
     intervalSeconds: Type.Number({ minimum: 0.1, maximum: 86_400, description: 'How often it reports: silence is judged by it.' }),
-    lostReports: Type.Optional(Type.Integer({ minimum: 0, description: 'Reports this agent has had to give up since its start: spool full or damaged, or refused.' })),
+    lostReports: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        description: 'Reports this agent has had to give up since its start: spool full or damaged, or refused.',
+      }),
+    ),
   }),
   bootId: BootId,
   sentAt: WallMs,
   sentMonotonicMs: Type.Number({ description: 'The moment of sending on the clock of monotonicMs.' }),
-  layouts: Type.Optional(Type.Array(Layout, { maxItems: LIMITS.layoutsPerRequest, description: 'The blocks that the collector may not know yet.' })),
+  layouts: Type.Optional(
+    Type.Array(Layout, { maxItems: LIMITS.layoutsPerRequest, description: 'The blocks that the collector may not know yet.' }),
+  ),
   reports: Type.Array(Report, { maxItems: LIMITS.reportsPerRequest }),
 });
 export type ReportRequest = Static<typeof ReportRequest>;

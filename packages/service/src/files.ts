@@ -27,11 +27,19 @@ export function ensureDirectory(path: string, purpose: string, mode = 0o700): vo
   } catch (error) {
     const why = codeOf(error) ?? String(error);
     const reason =
-      why === 'EACCES' || why === 'EPERM' ? 'this user may not write there'
-      : why === 'EROFS' ? 'its file system is read-only'
-      : why === 'ENOSPC' ? 'its file system is full'
-      : why === 'ENOTDIR' || why === 'EEXIST' ? 'something that is not a directory is in the way'
-      : why;
-    throw new OperationalFailure(`Cannot use ${path} for ${purpose}: ${reason}. Choose another directory with --data-dir, or make ${dirname(path)} writable.`, EXIT.dataDirectory, { cause: error });
+      why === 'EACCES' || why === 'EPERM'
+        ? 'this user may not write there'
+        : why === 'EROFS'
+          ? 'its file system is read-only'
+          : why === 'ENOSPC'
+            ? 'its file system is full'
+            : why === 'ENOTDIR' || why === 'EEXIST'
+              ? 'something that is not a directory is in the way'
+              : why;
+    throw new OperationalFailure(
+      `Cannot use ${path} for ${purpose}: ${reason}. Choose another directory with --data-dir, or make ${dirname(path)} writable.`,
+      EXIT.dataDirectory,
+      { cause: error },
+    );
   }
 }

@@ -44,7 +44,10 @@ export function runUntilStopped(options: LifecycleOptions, start: (lifecycle: Li
           log.error({ stopTimeoutMs: options.stopTimeoutMs }, 'did not stop in time; leaving at once');
           process.kill(process.pid, 'SIGKILL');
         }, options.stopTimeoutMs).unref();
-        void started.catch(() => {}).then(undo).then(() => resolve(code));
+        void started
+          .catch(() => {})
+          .then(undo)
+          .then(() => resolve(code));
       },
     };
     const undo = async (): Promise<void> => {

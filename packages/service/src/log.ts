@@ -12,8 +12,19 @@ const LEVEL_NAMES: Record<number, string> = { 10: 'trace', 20: 'debug', 30: 'inf
 /** A log on standard error: lines for people on a terminal, JSON otherwise (`format` overrides). */
 export function createLog(program: string, level: LogLevel, format: 'auto' | 'json' | 'text' = 'auto'): Log {
   const text = format === 'text' || (format === 'auto' && stdoutIsTerminal());
-  const destination = text ? { write: (line: string) => void process.stderr.write(readable(line)) } : pino.destination({ dest: 2, sync: true });
-  return pino({ name: program, level, base: { program }, redact: { paths: REDACTED, censor: '[redacted]' }, timestamp: pino.stdTimeFunctions.isoTime }, destination);
+  const destination = text
+    ? { write: (line: string) => void process.stderr.write(readable(line)) }
+    : pino.destination({ dest: 2, sync: true });
+  return pino(
+    {
+      name: program,
+      level,
+      base: { program },
+      redact: { paths: REDACTED, censor: '[redacted]' },
+      timestamp: pino.stdTimeFunctions.isoTime,
+    },
+    destination,
+  );
 }
 
 function readable(line: string): string {

@@ -49,10 +49,14 @@ export const environmentOf = (key: string): string => `TIDEMARK_${kebab(key).rep
 export function addOptions(command: Command, declarations: OptionDeclarations): Command {
   for (const [key, option] of Object.entries(declarations)) {
     if (option.flag === false) continue;
-    const fallback = option.default === undefined || (Array.isArray(option.default) && option.default.length === 0) || typeof option.default === 'object' ? '' : ` (default ${String(option.default)})`;
+    const fallback =
+      option.default === undefined || (Array.isArray(option.default) && option.default.length === 0) || typeof option.default === 'object'
+        ? ''
+        : ` (default ${JSON.stringify(option.default)})`;
     const text = `${option.description}${fallback}`;
     if (option.value === undefined) command.option(flagOf(key), text);
-    else if (option.list || option.pairs) command.option(`${flagOf(key)} <${option.value}>`, text, (value: string, before: string[] = []) => [...before, value]);
+    else if (option.list || option.pairs)
+      command.option(`${flagOf(key)} <${option.value}>`, text, (value: string, before: string[] = []) => [...before, value]);
     else command.option(`${flagOf(key)} <${option.value}>`, text);
   }
   return command.option('--config <file>', 'YAML file with any of these options (environment: TIDEMARK_CONFIG)');
@@ -74,7 +78,11 @@ export interface LoadedOptions<V> {
 }
 
 /** Reads, checks and merges all sources. Throws an OperationalFailure that lists every mistake. */
-export function loadOptions<const D extends OptionDeclarations>(program: string, declarations: D, sources: OptionSources): LoadedOptions<OptionValues<D>> {
+export function loadOptions<const D extends OptionDeclarations>(
+  program: string,
+  declarations: D,
+  sources: OptionSources,
+): LoadedOptions<OptionValues<D>> {
   const mistakes: string[] = [];
   const file = readOptionFile(sources, mistakes);
   const values: Record<string, unknown> = {};
@@ -96,7 +104,10 @@ export function loadOptions<const D extends OptionDeclarations>(program: string,
   }
   if (mistakes.length > 0) {
     const noun = mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`;
-    throw new OperationalFailure(`${noun} in the configuration:\n${mistakes.map((m) => `  ${m}`).join('\n')}\nSee ${program} --help.`, EXIT.configuration);
+    throw new OperationalFailure(
+      `${noun} in the configuration:\n${mistakes.map((m) => `  ${m}`).join('\n')}\nSee ${program} --help.`,
+      EXIT.configuration,
+    );
   }
   return { values: values as OptionValues<D>, sources: origin, file: file?.path };
 }
@@ -186,13 +197,19 @@ function coerce(option: OptionDeclaration, raw: string | readonly string[] | tru
   if (typeof raw !== 'string') return [...raw];
   const type = (option.schema as { type?: string }).type;
   if (type === 'number' || type === 'integer') return raw.trim() === '' ? raw : Number.isNaN(Number(raw)) ? raw : Number(raw);
-  if (type === 'boolean') return ['true', '1', 'yes', 'on'].includes(raw.toLowerCase()) ? true : ['false', '0', 'no', 'off'].includes(raw.toLowerCase()) ? false : raw;
+  if (type === 'boolean')
+    return ['true', '1', 'yes', 'on'].includes(raw.toLowerCase())
+      ? true
+      : ['false', '0', 'no', 'off'].includes(raw.toLowerCase())
+        ? false
+        : raw;
   return raw;
 }
 
 function firstError(schema: TSchema, value: unknown): string | undefined {
   if (Value.Check(schema, value)) return undefined;
-  const shown = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? ` (got ${JSON.stringify(value)})` : '';
+  const shown =
+    typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? ` (got ${JSON.stringify(value)})` : '';
   const wanted = (schema as { wanted?: string }).wanted;
   if (wanted !== undefined) return `must be ${wanted}${shown}`;
   const [error] = Value.Errors(schema, value);
@@ -204,7 +221,8 @@ function firstError(schema: TSchema, value: unknown): string | undefined {
 export function printOptions(declarations: OptionDeclarations, loaded: LoadedOptions<Record<string, unknown>>): string {
   const rows = Object.entries(declarations).map(([key, option]) => {
     const value = loaded.values[key];
-    const text = value === undefined ? '(not set)' : option.secret ? '(secret)' : JSON.stringify(value).replace(/(:\/\/[^:/@"]*):[^@"]*@/g, '$1:***@');
+    const text =
+      value === undefined ? '(not set)' : option.secret ? '(secret)' : JSON.stringify(value).replace(/(:\/\/[^:/@"]*):[^@"]*@/g, '$1:***@');
     return [key, text, loaded.sources[key] ?? 'default'];
   });
   const width = (column: number): number => Math.max(...rows.map((row) => row[column]!.length));
