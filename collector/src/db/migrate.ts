@@ -1,0 +1,87 @@
+/**
+ * Brings the database to this program's schema: hand-written SQL files, each in a transaction of its
+ * own, under an advisory lock so that two collectors starting together do it once. A database that is
+ * newer than the program, or whose applied files differ from ours, is refused.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Log } from '@tidemark/service';
+import { EXIT, OperationalFailure } from '@tidemark/service';
+import type { PoolClient } from 'pg';
+import type { Database } from './pool.ts';
+
+/** Any constant that no other program is likely to take: "tide" in ASCII. */
+const LOCK_KEY = 0x74696465;
+
+export interface Migration {
+  number: number;
+  name: string;
+  sql: string;
+  checksum: string;
+}
+
+/** Reads `NNNN-name.sql` files in order. */
+export function readMigrations(directory: string): Migration[] {
+  return readdirSync(directory)
+    .filter((file) => file.endsWith('.sql'))
+    .sort()
+    .map((file) => {
+      const sql = readFileSync(join(directory, file), 'utf8');
+      return { number: Number(file.slice(0, 4)), name: file.slice(5, -4), sql, checksum: createHash('sha256').update(sql).digest('hex') };
+    });
+}
+
+/** Applies what is missing. Resolves with the names of what it applied. */
+export async function migrate(database: Database, migrations: readonly Migration[], log: Log): Promise<string[]> {
+  return database.attempt(async () => {
+    const client = await database.pool.connect();
+    try {
+      await client.query('SELECT pg_advisory_lock($1)', [LOCK_KEY]);
+      return await applyMissing(client, migrations, log);
+    } finally {
+      await client.query('SELECT pg_advisory_unlock($1)', [LOCK_KEY]).catch(() => {});
+      client.release();
+    }
+  });
+}
+
+async function applyMissing(client: PoolClient, migrations: readonly Migration[], log: Log): Promise<string[]> {
+  await client.query(`CREATE TABLE IF NOT EXISTS migrations (
+    number integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`);
+  const { rows } = await client.query<{ number: number; name: string; checksum: string }>('SELECT number, name, checksum FROM migrations ORDER BY number');
+  const newest = migrations.at(-1)?.number ?? 0;
+  const beyond = rows.find((row) => row.number > newest);
+  if (beyond) {
+    throw new OperationalFailure(
+      `The database was made by a newer Tidemark (migration ${beyond.number}, "${beyond.name}"; this program knows ${newest}). Run that version, or restore a backup from before its upgrade.`,
+      EXIT.databaseNewer,
+    );
+  }
+  const applied = new Map(rows.map((row) => [row.number, row]));
+  const names: string[] = [];
+  for (const migration of migrations) {
+    const row = applied.get(migration.number);
+    if (row !== undefined) {
+      if (row.checksum !== migration.checksum) {
+        throw new OperationalFailure(
+          `Migration ${migration.number} ("${migration.name}") was applied to this database in another form than this program has. Run the version that made the database.`,
+          EXIT.databaseNewer,
+        );
+      }
+      continue;
+    }
+    await client.query('BEGIN');
+    try {
+      await client.query(migration.sql);
+      await client.query('INSERT INTO migrations (number, name, checksum) VALUES ($1, $2, $3)', [migration.number, migration.name, migration.checksum]);
+      await client.query('COMMIT');
+    } catch (error) {
+      await client.query('ROLLBACK');
+      throw error;
+    }
+    log.info({ migration: migration.name }, 'migration applied');
+    names.push(migration.name);
+  }
+  return names;
+}
