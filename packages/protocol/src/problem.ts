@@ -31,6 +31,7 @@ export const PROBLEMS = {
   rate_limited: { status: 429, title: 'Too many requests' },
   internal: { status: 500, title: 'Something went wrong inside the collector' },
   database_away: { status: 503, title: 'The database cannot be reached just now' },
+  not_storable: { status: 422, title: 'The database refuses to store this report' },
   overloaded: { status: 503, title: 'Too much is waiting to be stored' },
   shutting_down: { status: 503, title: 'The collector is stopping' },
 } as const satisfies Record<string, { status: number; title: string }>;
