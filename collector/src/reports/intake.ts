@@ -220,7 +220,7 @@ class Answer {
 
 /** A backlog may come in any order; consumers of the stream see each run of an agent in its own. */
 function inOrder(reports: readonly Report[]): readonly Report[] {
-  return reports.length < 2 ? reports : [...reports].sort((a, b) => a.takenAt - b.takenAt || a.sequence - b.sequence);
+  return reports.length < 2 ? reports : [...reports].sort((a, b) => (a.bootId === b.bootId ? a.sequence - b.sequence : a.takenAt - b.takenAt));
 }
 
 interface Decoded {
