@@ -1,0 +1,130 @@
+/**
+ * The architecture as a test: who may import whom, what a file must have, that every path the documents
+ * name exists, and that the project speaks only of itself.
+ */
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
+const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
+  .split('\n')
+  .filter((file) => file !== '' && existsSync(join(root, file)));
+const read = (file: string): string => readFileSync(join(root, file), 'utf8');
+const sources = tracked.filter((file) => /\.tsx?$/.test(file) && !file.endsWith('.d.ts'));
+const programs = sources.filter((file) => !/\.test\.tsx?$/.test(file) && !file.startsWith('test/') && !/\/testing\//.test(file) && !file.endsWith('/testing.ts'));
+const documents = tracked.filter((file) => file.endsWith('.md'));
+
+/** What a file imports, as written. */
+function importsOf(file: string): string[] {
+  return [...read(file).matchAll(/(?:from|import)\s*\(?\s*'([^']+)'/g)].map((match) => match[1]!);
+}
+
+const packageOf = (file: string): string => (file.startsWith('packages/') ? file.split('/').slice(0, 2).join('/') : file.split('/')[0]!);
+
+/** Workspaces each part may use. `protocol` and `service` are leaves; agent and collector never see each other. */
+const PACKAGES: Record<string, readonly string[]> = {
+  'packages/protocol': [],
+  'packages/service': [],
+  'packages/console': ['@tidemark/protocol'],
+  agent: ['@tidemark/protocol', '@tidemark/service'],
+  collector: ['@tidemark/protocol', '@tidemark/service'],
+  installers: [],
+  test: ['@tidemark/protocol', '@tidemark/service', '@tidemark/agent', '@tidemark/collector'],
+};
+
+/** Inside the collector imports point left only. `collector.ts` is the wiring, `main.ts` and `commands` the program. */
+const COLLECTOR_LAYERS = ['db', 'fleet/node.ts', 'stream', 'http', 'fleet', 'reports', 'live', 'series', 'health', 'config.ts', 'collector.ts', 'commands', 'main.ts'];
+/** Inside the agent likewise. */
+const AGENT_LAYERS = ['probes', 'spool', 'uplink', 'config.ts', 'status.ts', 'agent.ts', 'commands', 'main.ts'];
+
+function layerOf(layers: readonly string[], path: string): number {
+  const exact = layers.indexOf(path);
+  return exact >= 0 ? exact : layers.indexOf(path.split('/')[0]!);
+}
+
+describe('layering', () => {
+  test('workspaces use only what stands below them', () => {
+    const wrong = programs.flatMap((file) =>
+      importsOf(file)
+        .filter((name) => name.startsWith('@tidemark/') && !(PACKAGES[packageOf(file)] ?? []).includes(name))
+        .map((name) => `${file} imports ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test('no import leaves its workspace by a relative path', () => {
+    const wrong = programs.flatMap((file) =>
+      importsOf(file)
+        .filter((name) => name.startsWith('.') && packageOf(relative(root, resolve(root, dirname(file), name))) !== packageOf(file))
+        .map((name) => `${file} imports ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test.each([
+    ['collector', COLLECTOR_LAYERS],
+    ['agent', AGENT_LAYERS],
+  ] as const)('inside the %s imports point one way', (workspace, layers) => {
+    const base = `${workspace}/src/`;
+    const inner = programs.filter((file) => file.startsWith(base) && file !== `${base}index.ts`);
+    const wrong = inner.flatMap((file) => {
+      const own = layerOf(layers, file.slice(base.length));
+      if (own < 0) return [`${file} has no layer: add it to the list in tidy.test.ts`];
+      return importsOf(file)
+        .filter((name) => name.startsWith('.'))
+        .map((name) => relative(join(root, base), resolve(root, dirname(file), name)))
+        .filter((target) => layerOf(layers, target) > own)
+        .map((target) => `${file} imports ${target}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+});
+
+describe('files', () => {
+  test('every source file opens with a comment that says what it is', () => {
+    expect(programs.filter((file) => !/^(#!.*\n)?\/\*\*?/.test(read(file)))).toEqual([]);
+  });
+
+  test('names say something', () => {
+    expect(tracked.filter((file) => file.split('/').some((part) => /^(utils?|helpers?|common|core|manager|misc)(\.|$)/.test(part)))).toEqual([]);
+  });
+
+  test('the environment and the arguments are read in the programs\' main files only', () => {
+    const allowed = /(^|\/)main\.tsx?$|^installers\/|^packages\/console\/(dev|vite\.config)/;
+    expect(programs.filter((file) => !allowed.test(file) && /\bprocess\.(env|argv)\b/.test(read(file).replace(/^\s*(\*|\/\/).*$/gm, '')))).toEqual([]);
+  });
+
+  test('only stores, migrations and the database layer speak SQL', () => {
+    const speaksSql = (file: string): boolean => /\b(SELECT|INSERT INTO|UPDATE|DELETE FROM)\b[^'"`]*\b(FROM|VALUES|SET|SELECT)\b/.test(read(file).replace(/^\s*(\*|\/\/).*$/gm, ''));
+    const allowed = /^collector\/src\/(db\/|[a-z]+\/(store|reread)\.ts$)|^agent\/src\/probes\/postgres/;
+    expect(programs.filter((file) => !allowed.test(file) && speaksSql(file))).toEqual([]);
+  });
+});
+
+describe('documents', () => {
+  test('every path they name exists', () => {
+    const wrong = documents.flatMap((document) => {
+      const text = read(document).replace(/```[\s\S]*?```/g, '');
+      const linked = [...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)].map((m) => relative(root, resolve(root, dirname(document), m[1]!)));
+      const named = [...text.matchAll(/`((?:packages|agent|collector|installers|dashboards|test|docs|scripts)\/[A-Za-z0-9_./-]+)`/g)].map((m) => m[1]!);
+      return [...linked, ...named].filter((path) => !existsSync(join(root, path))).map((path) => `${document} names ${path}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test('every npm script they name exists', () => {
+    const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+    const wrong = documents.flatMap((document) =>
+      [...read(document).matchAll(/\bnpm run ([a-z:-]+)/g)].filter((m) => !Object.hasOwn(scripts, m[1]!)).map((m) => `${document} names npm run ${m[1]!}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test('decision records are numbered without gaps', () => {
+    const numbers = documents.filter((file) => /^docs\/decisions\/\d{4}-/.test(file)).map((file) => Number(file.slice(15, 19))).sort((a, b) => a - b);
+    expect(numbers).toEqual(numbers.map((_, i) => i + 1));
+  });
+});
