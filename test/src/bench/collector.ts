@@ -1,0 +1,113 @@
+/** What the collector and its embedded PostgreSQL cost under a fleet of 1,000 nodes that report 60 values each 5 seconds. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { startCollector, type RunningCollector } from '../programs.ts';
+import type { LoadPlan, LoadResult } from './load.ts';
+import { cpuMs, childrenOf, median, memoryOf, treeCpuMs } from './processes.ts';
+
+export interface CollectorFigures {
+  cpuSecondsPerMillionSamples: number;
+  nodeCpuSecondsPerMillionSamples: number;
+  postgresCpuSecondsPerMillionSamples: number;
+  memoryMB: number;
+  bytesPerSample: number;
+  ackP50Ms: number;
+  ackP99Ms: number;
+  metricsMs: number;
+  overviewMs: number;
+}
+
+export interface CollectorBenchOptions {
+  nodes: number;
+  intervalSeconds: number;
+  rounds: number;
+  seed: number;
+  progress: (text: string) => void;
+}
+
+const LOAD_PROGRAM = fileURLToPath(new URL('./load-main.js', import.meta.url));
+
+export async function benchCollector(options: CollectorBenchOptions): Promise<CollectorFigures> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'tidemark-bench-'));
+  const collector = await startCollector({ dataDir });
+  try {
+    options.progress(`adding ${options.nodes} nodes`);
+    const tokens = await addNodes(collector, options.nodes);
+    options.progress(`warming up, then ${options.rounds - 1} rounds of ${options.nodes} reports each ${options.intervalSeconds} s`);
+    const plan: LoadPlan = { url: collector.url, tokens, intervalSeconds: options.intervalSeconds, rounds: options.rounds, seed: options.seed };
+    const postgresPid = postgresOf(dataDir);
+    const measured = await measureLoad(collector.pid, postgresPid, plan);
+    options.progress('asking for /metrics and the overview');
+    const metricsMs = await timedGet(collector, '/metrics', 15);
+    const overviewMs = await timedGet(collector, '/api/telemetry/overview', 15);
+    const memoryMB = memoryOf(collector.pid).pssMB + [postgresPid, ...childrenOf(postgresPid)].reduce((sum, pid) => sum + memoryOf(pid).pssMB, 0);
+    const bytesPerSample = await storedBytesPerSample(collector, measured.load.samples + tokens.length * 60);
+    const perMillion = 1_000 / measured.load.samples;
+    return {
+      cpuSecondsPerMillionSamples: (measured.nodeMs + measured.postgresMs) * perMillion,
+      nodeCpuSecondsPerMillionSamples: measured.nodeMs * perMillion,
+      postgresCpuSecondsPerMillionSamples: measured.postgresMs * perMillion,
+      memoryMB,
+      bytesPerSample,
+      ackP50Ms: measured.load.ackP50Ms,
+      ackP99Ms: measured.load.ackP99Ms,
+      metricsMs,
+      overviewMs,
+    };
+  } finally {
+    await collector.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+function postgresOf(dataDir: string): number {
+  return Number(readFileSync(join(dataDir, 'postgres', 'postmaster.pid'), 'utf8').split('\n')[0]);
+}
+
+async function addNodes(collector: RunningCollector, count: number): Promise<string[]> {
+  const tokens: string[] = [];
+  for (let i = 0; i < count; i++) {
+    const { token } = await collector.api<{ token: string }>('POST', '/api/telemetry/nodes', { name: `node-${String(i).padStart(4, '0')}`, site: `site-${i % 4}` });
+    tokens.push(token);
+  }
+  return tokens;
+}
+
+/** CPU between the end of the first round (layouts, first partitions, cold code) and the end of the last. */
+async function measureLoad(collectorPid: number, postgresPid: number, plan: LoadPlan): Promise<{ nodeMs: number; postgresMs: number; load: LoadResult }> {
+  const child = spawn(process.execPath, [LOAD_PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
+  child.stdin.end(JSON.stringify(plan));
+  let output = '';
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
+  const ended = new Promise<void>((resolve, reject) => child.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`the load ended with ${code}`)))));
+  await new Promise((resolve) => setTimeout(resolve, plan.intervalSeconds * 1_000));
+  const before = { node: cpuMs(collectorPid), postgres: treeCpuMs(postgresPid) };
+  await ended;
+  const after = { node: cpuMs(collectorPid), postgres: treeCpuMs(postgresPid) };
+  const load = JSON.parse(output) as LoadResult;
+  if (load.failed > 0) throw new Error(`${load.failed} reports were not committed`);
+  return { nodeMs: after.node - before.node, postgresMs: after.postgres - before.postgres, load };
+}
+
+async function timedGet(collector: RunningCollector, path: string, times: number): Promise<number> {
+  const durations: number[] = [];
+  for (let i = 0; i < times; i++) {
+    const started = performance.now();
+    const text = await collector.text(path);
+    durations.push(performance.now() - started);
+    if (text.length < 1_000) throw new Error(`${path} answered next to nothing`);
+    // Answers may be kept for a second: ask for fresh ones.
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+  }
+  return median(durations);
+}
+
+async function storedBytesPerSample(collector: RunningCollector, samples: number): Promise<number> {
+  const [row] = await collector.sql<{ bytes: string }>(
+    "SELECT sum(pg_total_relation_size(inhrelid)) AS bytes FROM pg_inherits WHERE inhparent = 'reports'::regclass",
+  );
+  return Number(row!.bytes) / samples;
+}
