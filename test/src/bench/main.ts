@@ -1,0 +1,127 @@
+/** `npm run bench`: measures agent and collector, prints a table, and writes the figures with `--json FILE`. Under five minutes. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { startCollector } from '../programs.ts';
+import { memoryOf, openWindow, reapedChildFaults, startBenchedAgent } from './agent.ts';
+import { benchCollector, type CollectorFigures } from './collector.ts';
+import { backendCpuMs } from './postgres-backend.ts';
+
+interface AgentFigures {
+  cpuMsPerCollection: number;
+  withPostgresCpuMsPerCollection: number;
+  rssMB: number;
+  anonMB: number;
+  childProcessesPerCollection: number;
+}
+
+interface Row {
+  label: string;
+  value: number;
+  unit: string;
+  reach?: number;
+}
+
+const { values: options } = parseArgs({
+  options: {
+    json: { type: 'string' },
+    nodes: { type: 'string', default: '1000' },
+    interval: { type: 'string', default: '5' },
+    rounds: { type: 'string', default: '13' },
+    seed: { type: 'string', default: '7' },
+    help: { type: 'boolean', short: 'h' },
+  },
+});
+
+if (options.help) {
+  process.stdout.write(`Measures what agent and collector cost on this machine.
+
+  npm run bench
+  npm run bench -- --json figures.json
+  npm run bench -- --nodes 200 --rounds 5      a quick look
+
+  --json FILE     write the figures as JSON
+  --nodes N       simulated nodes of the collector's part (default 1000)
+  --interval S    seconds between a node's reports (default 5)
+  --rounds N      reports of each node; the first is not measured (default 13)
+  --seed N        seed of the simulated values (default 7)
+`);
+  process.exit(0);
+}
+
+const progress = (text: string): void => void process.stderr.write(`${new Date().toISOString().slice(11, 19)} ${text}\n`);
+/** Seconds between an agent's collections here; 15 as shipped would need ten minutes for as many. */
+const AGENT_INTERVAL_SECONDS = 2;
+const WARM_UP_COLLECTIONS = 20;
+const MEASURED_COLLECTIONS = 45;
+
+const until = async (what: () => boolean): Promise<void> => {
+  while (!what()) await new Promise((resolve) => setTimeout(resolve, 200));
+};
+
+/** Two agents side by side: one with the system probes, one that also watches a PostgreSQL. */
+async function benchAgents(whileTheyRun: () => Promise<CollectorFigures>): Promise<{ agent: AgentFigures; collector: CollectorFigures }> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'tidemark-bench-watched-'));
+  const watched = await startCollector({ dataDir });
+  const postgres = { ...watched.ready.agentPostgres!, name: 'watched' };
+  const plain = await startBenchedAgent({ intervalSeconds: AGENT_INTERVAL_SECONDS });
+  const full = await startBenchedAgent({ intervalSeconds: AGENT_INTERVAL_SECONDS, postgres });
+  try {
+    progress(`agents: warming up, then ${MEASURED_COLLECTIONS} collections each ${AGENT_INTERVAL_SECONDS} s`);
+    await until(() => plain.reports() >= WARM_UP_COLLECTIONS && full.reports() >= WARM_UP_COLLECTIONS);
+    const [closePlain, closeFull] = [openWindow(plain), openWindow(full)];
+    const backendBefore = backendCpuMs(dataDir);
+    const until45 = full.reports() + MEASURED_COLLECTIONS;
+    await until(() => full.reports() >= until45);
+    const backendMs = backendCpuMs(dataDir) - backendBefore;
+    const [plainWindow, fullWindow] = [closePlain(), closeFull()];
+    const collector = await whileTheyRun();
+    const memory = memoryOf(full.pid);
+    return {
+      agent: {
+        cpuMsPerCollection: plainWindow.cpuMsPerCollection,
+        withPostgresCpuMsPerCollection: fullWindow.cpuMsPerCollection + backendMs / fullWindow.collections,
+        rssMB: memory.rssMB,
+        anonMB: memory.anonMB,
+        childProcessesPerCollection: reapedChildFaults(full.pid) === 0 ? 0 : 1,
+      },
+      collector,
+    };
+  } finally {
+    await Promise.all([plain.stop(), full.stop()]);
+    await watched.stop();
+    rmSync(dataDir, { recursive: true, force: true });
+  }
+}
+
+const startedAt = Date.now();
+const figures = await benchAgents(() =>
+  benchCollector({ nodes: Number(options.nodes), intervalSeconds: Number(options.interval), rounds: Number(options.rounds), seed: Number(options.seed), progress }),
+);
+const { agent, collector } = figures;
+const rows: Row[] = [
+  { label: 'agent, CPU per collection (whole process)', value: agent.cpuMsPerCollection, unit: 'ms', reach: 2 },
+  { label: 'agent with one PostgreSQL, own + backend', value: agent.withPostgresCpuMsPerCollection, unit: 'ms', reach: 8 },
+  { label: 'agent, resident memory, all on', value: agent.rssMB, unit: 'MB', reach: 60 },
+  { label: 'agent, of it anonymous', value: agent.anonMB, unit: 'MB' },
+  { label: 'agent, child processes per collection', value: agent.childProcessesPerCollection, unit: '', reach: 0 },
+  { label: 'collector + PostgreSQL, CPU per million samples', value: collector.cpuSecondsPerMillionSamples, unit: 's', reach: 1.5 },
+  { label: '  of it the collector', value: collector.nodeCpuSecondsPerMillionSamples, unit: 's' },
+  { label: '  of it PostgreSQL', value: collector.postgresCpuSecondsPerMillionSamples, unit: 's' },
+  { label: 'collector + PostgreSQL, memory (PSS)', value: collector.memoryMB, unit: 'MB', reach: 260 },
+  { label: 'on disk, with index', value: collector.bytesPerSample, unit: 'B/sample' },
+  { label: 'acknowledgement, median', value: collector.ackP50Ms, unit: 'ms' },
+  { label: 'acknowledgement, 99th percentile', value: collector.ackP99Ms, unit: 'ms' },
+  { label: `/metrics, ${Number(options.nodes) * 60} series`, value: collector.metricsMs, unit: 'ms', reach: 200 },
+  { label: `overview, ${options.nodes} nodes`, value: collector.overviewMs, unit: 'ms' },
+];
+const shown = (value: number): string => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
+process.stdout.write('\n');
+for (const { label, value, unit, reach } of rows) {
+  const verdict = reach === undefined ? '' : `  ${value <= reach ? 'reached' : 'NOT REACHED'} (≤ ${reach})`;
+  process.stdout.write(`${label.padEnd(50)} ${shown(value).padStart(8)} ${unit.padEnd(9)}${verdict}\n`);
+}
+process.stdout.write(`\n${Math.round((Date.now() - startedAt) / 1000)} s, Node.js ${process.version}, ${process.platform} ${process.arch}\n`);
+if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);
+process.exit(0);
