@@ -43,20 +43,20 @@ export function nodeLabels(node: string, site: string): string {
 const OWN_LABELS = ['node', 'site'];
 
 /**
- * An agent's labels as they are shown beside `node` and `site`: sorted by name, each name once (the
- * first counts), without empty values, which mean the same as no label. Equal results are one series.
+ * An agent's labels as they are shown beside `node` and `site`: sorted by name, each name once (the last
+ * counts, as in the store), without empty values, which mean the same as no label. Equal results are one series.
  */
 export function shownLabels(labels: SeriesInfo['labels']): [name: string, value: string][] {
-  const shown = new Map<string, string>();
-  for (const [name, value] of labels) if (!OWN_LABELS.includes(name) && value !== '' && !shown.has(name)) shown.set(name, value);
+  const given = new Map(labels);
+  const shown = [...given].filter(([name, value]) => value !== '' && !OWN_LABELS.includes(name));
   for (const own of OWN_LABELS) {
-    const value = labels.find(([name]) => name === own)?.[1];
+    const value = given.get(own);
     if (value === undefined || value === '') continue;
     let name = `exported_${own}`;
-    while (shown.has(name)) name = `exported_${name}`;
-    shown.set(name, value);
+    while (shown.some(([other]) => other === name)) name = `exported_${name}`;
+    shown.push([name, value]);
   }
-  return [...shown].toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return shown.toSorted(([a], [b]) => (a < b ? -1 : 1));
 }
 
 /** The series of one metric in one block: where their values lie, and their lines' text between node and value. */

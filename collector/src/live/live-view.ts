@@ -136,7 +136,7 @@ export class LiveView implements ReportConsumer {
     const node = this.#nodeOf(record);
     node.heardMs = this.#clock.monotonicMs();
     node.lastSeenAt = this.#clock.wallMs();
-    node.agentAheadMs = -clockOffsetMs;
+    node.agentAheadMs = 0 - clockOffsetMs;
     node.lostReports = agent.lostReports;
   }
 

@@ -140,8 +140,8 @@ b_total{node="db1",site="north"} 12
       seriesOf('thing', [['node', 'n']]),
       seriesOf('thing', [['exported_node', 'n']]),
       seriesOf('thing', [
-        ['x', '1'],
         ['x', '9'],
+        ['x', '1'],
         ['y', '2'],
       ]),
     ]);
@@ -306,12 +306,7 @@ describe('any layouts at all', () => {
           }
           for (const { metric, labels: given, value: v } of sent) {
             if (v === null || given.some(([n]) => n === 'node' || n === 'site')) continue;
-            const wanted = new Map(
-              [...given]
-                .filter(([, text]) => text !== '')
-                .toReversed()
-                .map(([n, text]) => [n, shown(text)]),
-            );
+            const wanted = new Map([...new Map(given)].filter(([, text]) => text !== '').map(([n, text]) => [n, shown(text)]));
             const isShown = (sample: Sample): boolean => {
               const { node: _node, site: _site, ...rest } = sample.labels;
               return (

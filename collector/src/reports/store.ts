@@ -44,8 +44,11 @@ WITH incoming AS MATERIALIZED (
   INSERT INTO reports (node_id, boot, at, sequence, layout_set_id, values)
   SELECT node_id, boot, to_timestamp(at / 1000), sequence, layout_set_id, ($9::float8[])[first:last] FROM fresh
 ), counted AS (
-  UPDATE boots b SET sequences = b.sequences + f.sequences, last_report_at = greatest(b.last_report_at, f.at)
-  FROM (SELECT boot, range_agg(int4range(sequence, sequence, '[]')) AS sequences, to_timestamp(max(at) / 1000) AS at FROM fresh GROUP BY boot) f
+  UPDATE boots b SET sequences = b.sequences + f.sequences, first_report_at = least(b.first_report_at, f.first), last_report_at = greatest(b.last_report_at, f.last)
+  FROM (
+    SELECT boot, range_agg(int4range(sequence, sequence, '[]')) AS sequences, to_timestamp(min(at) / 1000) AS first, to_timestamp(max(at) / 1000) AS last
+    FROM fresh GROUP BY boot
+  ) f
   WHERE b.id = f.boot
 )
 SELECT (SELECT count(*)::int FROM ledger) AS ledgers, array_agg(boot) AS boots, array_agg(sequence) AS sequences FROM fresh`;
