@@ -3,7 +3,7 @@
  * records the same series in the same order as the time before, the layout and its hash are kept and a
  * collection allocates little more than its numbers.
  */
-import { layoutHash, toWireValue, type Labels, type Layout, type MetricType, type WireValue } from '@tidemark/protocol';
+import { layoutHash, LIMITS, toWireValue, type Labels, type Layout, type MetricType, type WireValue } from '@tidemark/protocol';
 
 /** A metric, declared once beside the probe that measures it. Names and units follow node_exporter and postgres_exporter where they have one. */
 export interface Metric {
@@ -46,9 +46,13 @@ export class BlockRecorder {
     this.#extraLabels = extraLabels;
   }
 
-  /** Records a value; null, and a value that could not be read, are "not measured". Label values are given in the order of the metric's labels. */
+  /**
+   * Records a value; null, and a value that could not be read, are "not measured". Label values are given in
+   * the order of the metric's labels. Throws when the block is full: half a block would be taken for a whole one.
+   */
   add(metricOf: Metric, value: number | null | undefined, ...labelValues: string[]): void {
     const at = this.#values.length;
+    if (at >= LIMITS.seriesPerBlock) throw new Error(`more than ${LIMITS.seriesPerBlock} series in one block`);
     const known = this.#positions[at];
     if (known === undefined || known.metric !== metricOf || !sameStrings(known.labelValues, labelValues)) {
       if (labelValues.length !== metricOf.labels.length)
@@ -72,10 +76,15 @@ export class BlockRecorder {
     return { layout: this.#layout, values };
   }
 
+  /** Forgets what was recorded since the last take, and keeps the layout known so far. */
+  discard(): void {
+    this.#values = [];
+  }
+
   #describe(): Layout {
     const series = this.#positions.map(({ metric: m, labelValues }) => ({
       name: m.name,
-      labels: [...m.labels.map((label, i): [string, string] => [label, labelValues[i]!]), ...this.#extraLabels],
+      labels: [...m.labels.map((label, i): [string, string] => [label, fitting(labelValues[i]!)]), ...this.#extraLabels],
       unit: m.unit,
       type: m.type,
       help: m.help,
@@ -83,6 +92,11 @@ export class BlockRecorder {
     const layout = { probe: this.#probe, instance: this.#instance, series };
     return { hash: layoutHash(layout), ...layout };
   }
+}
+
+/** One path too long must not make the collector refuse the whole report. Lone surrogates would not survive the wire. */
+function fitting(labelValue: string): string {
+  return labelValue.slice(0, LIMITS.labelValueChars).toWellFormed();
 }
 
 function sameStrings(a: readonly string[], b: readonly string[]): boolean {

@@ -1,5 +1,6 @@
 /** What travels between agent, collector and those who ask: one schema gives types, validation and the OpenAPI description. */
 export * from './acknowledgement.ts';
+export * from './inventory.ts';
 export * from './layout.ts';
 export * from './limits.ts';
 export * from './number.ts';
