@@ -1,6 +1,7 @@
 /** Time series, nodes and whole reports read back from a real database, after coming in by the real way in. */
 import { randomUUID } from 'node:crypto';
 import { NodeDetail, SeriesResponse } from '@tidemark/protocol';
+import Fastify from 'fastify';
 import { Value } from 'typebox/value';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { LiveView } from '../live/live-view.ts';
@@ -8,7 +9,7 @@ import type { AcceptedReport } from '../stream/stream.ts';
 import { readQuestion } from './question.ts';
 import { ReportReader } from './reread.ts';
 import { restoreLiveView } from './restore.ts';
-import { answer, nodeDetail } from './routes.ts';
+import { answer, nodeDetail, seriesRoutes } from './routes.ts';
 import { SeriesStore } from './store.ts';
 import { NOW, StoredFleet, blockOf } from './testing.ts';
 
@@ -332,4 +333,32 @@ test('a node in detail, with observations from the store when memory has none', 
     { metric: 'm', labels: [['d', 'b']], unit: 'bytes', type: 'gauge', value: 'NaN' },
     { metric: 'c_total', labels: [], unit: '', type: 'counter', value: null },
   ]);
+});
+
+test('over HTTP', async () => {
+  const name = 'db 1/ä';
+  const node = await fleet.addNode(name, 'north');
+  await fleet.take(node, [{ sequence: 1, at: NOW - 1_000, blocks: [[one, [1, 'NaN', null]]] }]);
+  const app = Fastify();
+  seriesRoutes(app, { fleet, view: new LiveView(fleet.clock), store, clock: fleet.clock });
+  try {
+    const found = await app.inject({ url: '/api/telemetry/series', query: { metric: 'm', node: name, 'label.d': 'b', step: '60' } });
+    expect(found.headers['content-type']).toBe('application/json; charset=utf-8');
+    expect(found.json<SeriesResponse>().series[0]).toMatchObject({ labels: { d: 'b' }, points: [[NOW - MINUTE, 'NaN']] });
+    expect((await app.inject({ url: '/api/telemetry/series', query: { metric: 'm', from: 'x' } })).body).toContain('From must be ISO 8601');
+    const detail = await app.inject({ url: `/api/telemetry/nodes/${encodeURIComponent(name)}` });
+    expect(detail.json<NodeDetail>()).toMatchObject({ name, site: 'north', latest: [] });
+  } finally {
+    await app.close();
+  }
+});
+
+test('questions take turns, and too many are turned away', async () => {
+  const node = await fleet.addNode('db1');
+  await fleet.take(node, [{ sequence: 1, at: NOW - 1_000, blocks: [[one, [1, 2, 3]]] }]);
+  const results = await Promise.allSettled(Array.from({ length: 110 }, () => ask({ 'label.d': 'a' })));
+  const refused = results.filter((result) => result.status === 'rejected');
+  expect(refused.map(({ reason }) => (reason as { code: string }).code)).toEqual(Array.from({ length: 8 }, () => 'overloaded'));
+  expect(results.filter((result) => result.status === 'fulfilled' && result.value.series.length === 1)).toHaveLength(102);
+  expect((await ask({ 'label.d': 'a' })).series).toHaveLength(1);
 });
