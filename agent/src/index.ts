@@ -1,1 +1,3 @@
-export {};
+/** What tests of the whole may use of the agent. */
+export { createPostgresProbes, type PostgresConfig, type PostgresProbeOptions } from './probes/postgres.ts';
+export { ProbeRunner, type Collection } from './probes/runner.ts';
