@@ -1,1 +1,2 @@
-export {};
+/** What other workspaces (the tests) use of the collector. */
+export * from './db/embedded/index.ts';
