@@ -32,7 +32,8 @@ export function describeBlock(layout: Pick<Layout, 'probe' | 'instance' | 'serie
     instance: storableText(layout.instance),
     series: layout.series.map((s) => ({
       metric: s.name,
-      labels: s.labels.map(([name, value]): [string, string] => [name, storableText(value)]),
+      // In one order, whoever described it: the store does not keep the agent's.
+      labels: s.labels.map(([name, value]): [string, string] => [name, storableText(value)]).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)),
       unit: storableText(s.unit),
       type: s.type,
       help: storableText(s.help),

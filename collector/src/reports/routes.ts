@@ -1,13 +1,13 @@
 /** `POST /api/telemetry/v1/reports`: the one address that agents speak to. */
 import { Acknowledgement, ProblemError, REPORTS_PATH, ReportRequest } from '@tidemark/protocol';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { NodeRecord } from '../fleet/node.ts';
 import type { ReportIntake } from './intake.ts';
 
 export interface ReportRoutesOptions {
   intake: ReportIntake;
   /** The node whose credential the request carries; the HTTP layer has checked it. */
-  nodeOf: (request: object) => NodeRecord | undefined;
+  nodeOf: (request: FastifyRequest) => NodeRecord | undefined;
 }
 
 export function reportRoutes(app: FastifyInstance, { intake, nodeOf }: ReportRoutesOptions): void {

@@ -1,0 +1,249 @@
+/**
+ * The collector's wiring, readable from top to bottom: database, who belongs to the fleet, the way in,
+ * the ways out. Everything it starts is stopped in the reverse order: no request is cut, what waits is
+ * written, and the database goes last.
+ */
+import { ensureDirectory, EXIT, OperationalFailure, codeOf, sentenceOf, systemClock, type Clock, type Lifecycle, type Log } from '@tidemark/service';
+import { ProblemError } from '@tidemark/protocol';
+import type { FastifyInstance } from 'fastify';
+import { schedule } from 'node-cron';
+import { localUrl, parseListen, type CollectorConfig, type ListenAddress } from './config.ts';
+import { startEmbeddedPostgres, type EmbeddedPostgres } from './db/embedded/index.ts';
+import { migrate, readMigrations } from './db/migrate.ts';
+import { Partitions } from './db/partitions.ts';
+import { Database, type DatabaseAddress } from './db/pool.ts';
+import { FleetDirectory } from './fleet/directory.ts';
+import { fleetRoutes } from './fleet/routes.ts';
+import { FleetStore } from './fleet/store.ts';
+import { Components } from './health/components.ts';
+import { healthRoutes } from './health/routes.ts';
+import { AdminToken } from './http/admin-token.ts';
+import { consoleFiles } from './http/console-files.ts';
+import { buildServer } from './http/server.ts';
+import { LiveView } from './live/live-view.ts';
+import { MetricsPage } from './live/metrics-page.ts';
+import { FleetOverview, isUp } from './live/overview.ts';
+import { OwnMetrics } from './live/own-metrics.ts';
+import { liveRoutes } from './live/routes.ts';
+import { watchForStalls } from './live/stall-watch.ts';
+import { ReportIntake } from './reports/intake.ts';
+import { reportRoutes } from './reports/routes.ts';
+import { ReportWriter } from './reports/writer.ts';
+import { ReportReader } from './series/reread.ts';
+import { restoreLiveView } from './series/restore.ts';
+import { nodeSummary, seriesRoutes } from './series/routes.ts';
+import { SeriesStore } from './series/store.ts';
+import { ReportStream } from './stream/stream.ts';
+
+export interface CollectorOptions {
+  config: CollectorConfig;
+  version: string;
+  migrationsDir: string;
+  consoleDir: string;
+  /** $XDG_RUNTIME_DIR, where there is one. */
+  runtimeDir?: string | undefined;
+  clock?: Clock;
+  log: Log;
+  lifecycle: Pick<Lifecycle, 'onStop' | 'stopping'>;
+}
+
+export interface StartedCollector {
+  /** The address by which this machine reaches it. */
+  url: string;
+  listen: ListenAddress;
+  adminTokenFile: string;
+  embedded: EmbeddedPostgres | undefined;
+}
+
+/** What can be asked of the running collector without a request. */
+interface Parts {
+  clock: Clock;
+  log: Log;
+  database: Database;
+  directory: FleetDirectory;
+  view: LiveView;
+  own: OwnMetrics;
+  writer: ReportWriter;
+  intake: ReportIntake;
+}
+
+const PARTITION_SCHEDULE = '7 * * * *';
+
+/** Starts a collector. Rejects with an OperationalFailure that says what to do when something it needs is not to be had. */
+export async function startCollector(options: CollectorOptions): Promise<StartedCollector> {
+  const { config, log, lifecycle } = options;
+  const clock = options.clock ?? systemClock;
+  ensureDirectory(config.dataDir, 'the collector\'s data');
+  const adminToken = new AdminToken(config.dataDir);
+  const embedded = config.databaseUrl === undefined ? await startEmbedded(options) : undefined;
+  const database = await openDatabase(embedded?.connection ?? { url: config.databaseUrl! }, options, clock);
+  const partitions = await keepPartitions(database, options, clock);
+
+  const store = new FleetStore(database);
+  const directory = new FleetDirectory(store, clock, log.child({ component: 'fleet' }));
+  await directory.start();
+  lifecycle.onStop('fleet', () => directory.stop());
+
+  const view = new LiveView(clock);
+  const own: OwnMetrics = new OwnMetrics({
+    version: options.version,
+    gauges: { databaseUp: () => database.state.up, reportsWaiting: () => writer.depth, liveSeries: () => view.seriesCount() },
+  });
+  const stream = new ReportStream();
+  stream.subscribe(view);
+  const ingestLog = log.child({ component: 'ingest' });
+  const writer: ReportWriter = new ReportWriter({ database, partitions, clock, log: ingestLog, metrics: own, onStoreChanged: () => intake.forgetStore() });
+  const intake: ReportIntake = new ReportIntake({
+    database,
+    stream,
+    writer,
+    clock,
+    log: ingestLog,
+    metrics: own,
+    onHeard: (node, agent, clockOffsetMs) => {
+      directory.agentSeen(node, agent);
+      view.heard(node, agent, clockOffsetMs);
+    },
+  });
+  lifecycle.onStop('writer', () => writer.stop());
+  await restoreLiveView(view, new ReportReader(database, (id) => directory.byId(id)), directory.all(), clock);
+  const stalls = watchForStalls(clock, () => {
+    view.settle();
+    own.stalled();
+  });
+  lifecycle.onStop('stall watch', () => stalls.stop());
+
+  const publicUrl = config.publicUrl === undefined ? undefined : new URL(config.publicUrl);
+  const app = await buildServer({
+    log: log.child({ component: 'http' }),
+    version: options.version,
+    credentials: directory,
+    adminToken,
+    clock,
+    publicUrl,
+    secureCookies: publicUrl?.protocol === 'https:',
+    onAnswered: ({ method, routeOptions }, status, seconds) => {
+      if (routeOptions.config.access === 'agent') own.acknowledged(seconds);
+      else own.requestAnswered(method, routeOptions.url ?? 'none', status, seconds);
+    },
+  });
+  const parts: Parts = { clock, log, database, directory, view, own, writer, intake };
+  const listen = parseListen(config.listen);
+  addRoutes(app, parts, options, store, () => publicUrl ?? new URL(localUrl(listen)));
+  lifecycle.onStop('http', () => app.close());
+  listen.port = await listenOn(app, listen);
+  log.info({ listen: config.listen, port: listen.port, nodes: [...directory.all()].length }, 'the collector listens');
+  return { url: localUrl(listen), listen, adminTokenFile: adminToken.file, embedded };
+}
+
+function addRoutes(app: FastifyInstance, parts: Parts, options: CollectorOptions, store: FleetStore, baseUrl: () => URL): void {
+  const { clock, directory, view, own, database, intake } = parts;
+  const components = registerComponents(parts);
+  healthRoutes(app, { components, clock, stopping: () => options.lifecycle.stopping });
+  reportRoutes(app, {
+    intake,
+    nodeOf: (request) => (request.principal?.kind === 'agent' ? request.principal.node : undefined),
+  });
+  fleetRoutes(app, { directory, store, summarise: (node) => nodeSummary(node, view.node(node.id)?.lastSeenAt) });
+  liveRoutes(app, {
+    fleet: directory,
+    overview: new FleetOverview(view, directory, clock),
+    page: new MetricsPage(view, directory, own.registry),
+    baseUrl,
+  });
+  seriesRoutes(app, { fleet: directory, view, store: new SeriesStore(database), clock });
+  consoleFiles(app, options.consoleDir);
+}
+
+function registerComponents({ clock, database, directory, view, writer }: Parts): Components {
+  const components = new Components(clock);
+  components.register('database', true, () => {
+    const { up, since, detail } = database.state;
+    return up ? { status: 'healthy', detail: 'answers', since } : { status: 'unhealthy', detail: detail || 'does not answer', since };
+  });
+  components.register('ingest', true, () =>
+    database.state.up
+      ? { status: 'healthy', detail: `${writer.depth} reports wait to be stored` }
+      : { status: 'degraded', detail: 'reports are judged but not stored; the agents keep them' },
+  );
+  components.register('evaluation', false, () => ({ status: 'inactive', detail: 'no rules are judged by this version' }));
+  components.register('notification', false, () => ({ status: 'inactive', detail: 'nobody is notified by this version' }));
+  components.register('agents', false, () => {
+    const approved = [...directory.all()].filter(({ state }) => state === 'approved');
+    const silent = approved.filter((node) => !isUp(view, node));
+    const status = silent.length === 0 ? 'healthy' : 'degraded';
+    return { status, detail: silent.length === 0 ? `${approved.length} report` : `${silent.length} of ${approved.length} are silent` };
+  });
+  return components;
+}
+
+async function startEmbedded({ config, log, lifecycle, runtimeDir }: CollectorOptions): Promise<EmbeddedPostgres> {
+  const embedded = await startEmbeddedPostgres({
+    dataDir: config.dataDir,
+    log: log.child({ component: 'postgres' }),
+    ...(runtimeDir === undefined ? {} : { runtimeDir }),
+  });
+  lifecycle.onStop('embedded PostgreSQL', () => embedded.stop());
+  return embedded;
+}
+
+/** Opens the database and brings it to this version's schema. A server that refuses is one sentence and an exit code. */
+async function openDatabase(address: DatabaseAddress, { log, lifecycle, migrationsDir }: CollectorOptions, clock: Clock): Promise<Database> {
+  const database = new Database({ address, clock, log: log.child({ component: 'database' }) });
+  lifecycle.onStop('database', () => database.close());
+  try {
+    await migrate(database, readMigrations(migrationsDir), log.child({ component: 'migrate' }));
+  } catch (error) {
+    throw databaseFailure(error);
+  }
+  return database;
+}
+
+/** What a person reads when the database cannot be used at start. */
+export function databaseFailure(error: unknown): unknown {
+  if (error instanceof OperationalFailure) return error;
+  const cause = error instanceof ProblemError ? (error.cause ?? error) : error;
+  const code = codeOf(cause);
+  const away = error instanceof ProblemError && error.code === 'database_away';
+  // 28: wrong credentials; 3D: no such database; 42501: not allowed.
+  if (!away && !(code !== undefined && /^(28|3D|42501)/.test(code))) return error;
+  return new OperationalFailure(`The database cannot be used: ${sentenceOf(cause) || code}. Check TIDEMARK_DATABASE_URL (or DATABASE_URL, or databaseUrl in the file), and that the server runs and lets this machine in.`, EXIT.databaseAway, { cause: error });
+}
+
+async function keepPartitions(database: Database, { config, log, lifecycle }: CollectorOptions, clock: Clock): Promise<Partitions> {
+  const partitionLog = log.child({ component: 'partitions' });
+  const partitions = new Partitions(
+    database,
+    [
+      { name: 'reports', keepDays: config.rawDays },
+      { name: 'observations', keepDays: config.observationDays },
+    ],
+    clock,
+    partitionLog,
+  );
+  await partitions.maintain();
+  const job = schedule(PARTITION_SCHEDULE, async () => {
+    try {
+      await partitions.maintain();
+    } catch (error) {
+      partitionLog.warn({ err: error }, 'partitions could not be looked after; in an hour again');
+    }
+  });
+  lifecycle.onStop('partitions', async () => job.destroy());
+  return partitions;
+}
+
+async function listenOn(app: FastifyInstance, { host, port }: ListenAddress): Promise<number> {
+  try {
+    await app.listen({ host, port });
+  } catch (error) {
+    const code = codeOf(error);
+    const where = `${host}:${port}`;
+    if (code === 'EADDRINUSE') throw new OperationalFailure(`Another program listens on ${where} already. Choose another port: --listen ${host}:${port + 1}, or TIDEMARK_LISTEN=${host}:${port + 1} npm start.`, EXIT.portInUse, { cause: error });
+    if (code === 'EACCES') throw new OperationalFailure(`This user may not listen on ${where}. Choose a port above 1023 with --listen.`, EXIT.portInUse, { cause: error });
+    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') throw new OperationalFailure(`This machine has no address ${host}. Listen on one that it has: --listen 0.0.0.0:${port}.`, EXIT.configuration, { cause: error });
+    throw error;
+  }
+  const address = app.server.address();
+  return typeof address === 'object' && address !== null ? address.port : port;
+}

@@ -1,0 +1,126 @@
+/** Nodes and the tokens of programs: who belongs to the fleet. Every change is in force when its answer is sent. */
+import { LIMITS, NodeList, NodeSummary, ProblemError, Tags, type NodeState } from '@tidemark/protocol';
+import type { FastifyInstance } from 'fastify';
+import { Type, type Static } from 'typebox';
+import type { FleetDirectory } from './directory.ts';
+import type { NodeRecord } from './node.ts';
+import type { FleetStore } from './store.ts';
+import { hashToken, newToken } from './token.ts';
+
+export interface FleetRoutesOptions {
+  directory: FleetDirectory;
+  store: FleetStore;
+  /** A node as the API shows it, with what the live view knows of it. */
+  summarise: (node: NodeRecord) => NodeSummary;
+}
+
+/** Anything printable; no control characters, no slash (it separates addresses), no space at either end. */
+const NodeName = Type.String({ minLength: 1, maxLength: LIMITS.nodeNameChars, pattern: '^[^\\s/\\u0000-\\u001f\\u007f]([^/\\u0000-\\u001f\\u007f]*[^\\s/\\u0000-\\u001f\\u007f])?$' });
+const Site = Type.String({ maxLength: 100 });
+const AddNode = Type.Object({ name: NodeName, site: Type.Optional(Site), tags: Type.Optional(Tags) });
+const WithToken = Type.Object({ node: NodeSummary, token: Type.String({ description: 'Shown once; the collector keeps its hash.' }) });
+const NodeParams = Type.Object({ name: Type.String() });
+const AddToken = Type.Object({ name: Type.String({ minLength: 1, maxLength: 100 }), role: Type.Union([Type.Literal('read'), Type.Literal('admin')]) });
+const TokenView = Type.Object({ name: Type.String(), role: Type.String(), createdAt: Type.String() });
+
+/** What each step of a node's life may follow. */
+const STEPS: Readonly<Record<'approve' | 'revoke' | 'retire', { to: NodeState; from: readonly NodeState[]; summary: string }>> = {
+  approve: { to: 'approved', from: ['pending', 'revoked', 'approved'], summary: 'Let a node report' },
+  revoke: { to: 'revoked', from: ['pending', 'approved', 'revoked'], summary: 'Take a node\'s credential away; its history stays' },
+  retire: { to: 'retired', from: ['pending', 'approved', 'revoked'], summary: 'Take a node out for good; its history stays, its name is free' },
+};
+
+export function fleetRoutes(app: FastifyInstance, options: FleetRoutesOptions): void {
+  const { directory, store, summarise } = options;
+  const tags = ['fleet'];
+  const nodeOf = (name: string): NodeRecord => {
+    const node = directory.byName(name);
+    if (node === undefined) throw new ProblemError('node_unknown', `There is no node ${JSON.stringify(name)}.`);
+    return node;
+  };
+
+  app.get('/api/telemetry/nodes', {
+    config: { access: 'read' },
+    schema: { tags, summary: 'All nodes, retired ones too', response: { 200: NodeList } },
+    handler: async () => ({ nodes: [...directory.everyone()].map(summarise) }),
+  });
+
+  app.post<{ Body: Static<typeof AddNode> }>('/api/telemetry/nodes', {
+    config: { access: 'admin' },
+    schema: { tags, summary: 'Add a node and make its token', body: AddNode, response: { 201: WithToken } },
+    handler: async (request, reply) => {
+      const { name, site = '', tags: nodeTags = {} } = request.body;
+      const token = newToken('agent');
+      const { id } = await store.addNode({ name, site, tags: nodeTags, state: 'approved', tokenHash: hashToken(token) }, directory.now());
+      await directory.changed();
+      return reply.code(201).send({ node: summarise(directory.byId(id)!), token });
+    },
+  });
+
+  app.post<{ Params: { name: string } }>('/api/telemetry/nodes/:name/token', {
+    config: { access: 'admin' },
+    schema: { tags, summary: 'Make a new token for a node; the old one ends', params: NodeParams, response: { 201: WithToken } },
+    handler: async (request, reply) => {
+      const node = nodeOf(request.params.name);
+      const token = newToken('agent');
+      await store.replaceToken(node.id, hashToken(token), directory.now());
+      await directory.changed();
+      return reply.code(201).send({ node: summarise(node), token });
+    },
+  });
+
+  app.post<{ Params: { name: string }; Body: { name: string } }>('/api/telemetry/nodes/:name/rename', {
+    config: { access: 'admin' },
+    schema: { tags, summary: 'Give a node another name; its id and history stay', params: NodeParams, body: Type.Object({ name: NodeName }), response: { 200: NodeSummary } },
+    handler: async (request) => {
+      const node = nodeOf(request.params.name);
+      await store.rename(node.id, request.body.name);
+      await directory.changed();
+      return summarise(node);
+    },
+  });
+
+  for (const [step, { to, from, summary }] of Object.entries(STEPS)) {
+    app.post<{ Params: { name: string } }>(`/api/telemetry/nodes/:name/${step}`, {
+      config: { access: 'admin' },
+      schema: { tags, summary, params: NodeParams, response: { 200: NodeSummary } },
+      handler: async (request) => {
+        const node = nodeOf(request.params.name);
+        if (!from.includes(node.state)) throw new ProblemError('state_conflict', `${JSON.stringify(node.name)} is ${node.state}.`);
+        await store.setState(node.id, to, directory.now());
+        await directory.changed();
+        return summarise(node);
+      },
+    });
+  }
+
+  tokenRoutes(app, options);
+}
+
+function tokenRoutes(app: FastifyInstance, { directory, store }: FleetRoutesOptions): void {
+  const tags = ['tokens'];
+  app.get('/api/tokens', {
+    config: { access: 'admin' },
+    schema: { tags, summary: 'Tokens of programs', response: { 200: Type.Object({ tokens: Type.Array(TokenView) }) } },
+    handler: async () => ({ tokens: directory.apiTokens().map(({ name, role, createdAt }) => ({ name, role, createdAt: new Date(createdAt).toISOString() })) }),
+  });
+  app.post<{ Body: Static<typeof AddToken> }>('/api/tokens', {
+    config: { access: 'admin' },
+    schema: { tags, summary: 'Make a token for a program', body: AddToken, response: { 201: Type.Object({ name: Type.String(), role: Type.String(), token: Type.String() }) } },
+    handler: async (request, reply) => {
+      const token = newToken('api');
+      await store.addApiToken({ ...request.body, tokenHash: hashToken(token) }, directory.now());
+      await directory.changed();
+      return reply.code(201).send({ ...request.body, token });
+    },
+  });
+  app.delete<{ Params: { name: string } }>('/api/tokens/:name', {
+    config: { access: 'admin' },
+    schema: { tags, summary: 'End a program\'s token', params: NodeParams, response: { 204: Type.Null() } },
+    handler: async (request, reply) => {
+      if (!(await store.removeApiToken(request.params.name))) throw new ProblemError('token_unknown', `There is no token ${JSON.stringify(request.params.name)}.`);
+      await directory.changed();
+      return reply.code(204).send(null);
+    },
+  });
+}

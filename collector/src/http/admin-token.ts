@@ -1,0 +1,67 @@
+/**
+ * The admin token: a file of mode 0600 in the data directory, made at the first start and read again when
+ * it changes, so that `token reset` takes effect on a running collector.
+ */
+import { existsSync, readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { hkdfSync, timingSafeEqual } from 'node:crypto';
+import { EXIT, OperationalFailure, sentenceOf, writeFileAtomically } from '@tidemark/service';
+import { hashToken, newToken } from '../fleet/token.ts';
+
+const LOOK_AGAIN_MS = 1_000;
+
+export const adminTokenFile = (dataDir: string): string => join(dataDir, 'admin-token');
+
+/** Makes a new admin token; every session made with the old one ends. Returns the token. */
+export function resetAdminToken(dataDir: string): string {
+  const token = newToken('admin');
+  writeFileAtomically(adminTokenFile(dataDir), `${token}\n`, 0o600);
+  return token;
+}
+
+export class AdminToken {
+  readonly file: string;
+  #token = '';
+  #changedMs = -1;
+  #lookedMs = Number.NEGATIVE_INFINITY;
+
+  constructor(dataDir: string) {
+    this.file = adminTokenFile(dataDir);
+    if (!existsSync(this.file)) resetAdminToken(dataDir);
+    try {
+      this.#read(statSync(this.file).mtimeMs);
+    } catch (error) {
+      throw new OperationalFailure(`The admin token cannot be read: ${sentenceOf(error)}. Make a new one with: tidemark-collector token reset`, EXIT.dataDirectory, { cause: error });
+    }
+    if (this.#token === '') throw new OperationalFailure(`${this.file} is empty. Make a new token with: tidemark-collector token reset`, EXIT.dataDirectory);
+  }
+
+  /** Whether this is the admin token, in constant time. */
+  matches(token: string): boolean {
+    return timingSafeEqual(hashToken(token), hashToken(this.#current()));
+  }
+
+  /** The key that sessions are signed with; another one after each reset. */
+  sessionKey(): Buffer {
+    return Buffer.from(hkdfSync('sha256', this.#current(), '', 'tidemark session v1', 32));
+  }
+
+  #current(): string {
+    const now = performance.now();
+    if (now - this.#lookedMs < LOOK_AGAIN_MS) return this.#token;
+    this.#lookedMs = now;
+    try {
+      const { mtimeMs } = statSync(this.file);
+      if (mtimeMs !== this.#changedMs) this.#read(mtimeMs);
+    } catch {
+      // The file is being replaced, or gone: the token that was known holds.
+    }
+    return this.#token;
+  }
+
+  #read(mtimeMs: number): void {
+    const token = readFileSync(this.file, 'utf8').trim();
+    this.#changedMs = mtimeMs;
+    if (token !== '') this.#token = token;
+  }
+}

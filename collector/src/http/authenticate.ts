@@ -1,0 +1,125 @@
+/**
+ * Whose credential a request carries, and whether the route lets that in. Every route says who may use it
+ * (`config: { access }`); one that says nothing is for readers, or for administrators when it changes something.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { ProblemError } from '@tidemark/protocol';
+import type { Clock } from '@tidemark/service';
+import type { NodeRecord } from '../fleet/node.ts';
+import type { AdminToken } from './admin-token.ts';
+import { SESSION_COOKIE, SESSION_IDLE_MS, openSession, renewed, sealSession, type Session } from './session.ts';
+
+export type Access = 'public' | 'agent' | 'read' | 'admin';
+
+export type Principal =
+  | { readonly kind: 'agent'; readonly node: NodeRecord }
+  | { readonly kind: 'program'; readonly name: string; readonly role: 'read' | 'admin' }
+  | { readonly kind: 'person'; readonly role: 'admin'; readonly session: Session };
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: Access;
+  }
+  interface FastifyRequest {
+    principal: Principal | undefined;
+  }
+}
+
+/** Who is known by which token; the fleet's directory is one. */
+export interface Credentials {
+  findByToken(token: string): { node: NodeRecord; revoked: boolean } | undefined;
+  findApiToken(token: string): { name: string; role: 'read' | 'admin' } | undefined;
+}
+
+export interface AuthenticateOptions {
+  credentials: Credentials;
+  adminToken: AdminToken;
+  clock: Clock;
+  /** Cookies are marked Secure when the collector is reached by https. */
+  secureCookies: boolean;
+}
+
+const AGENT_RETRY_SECONDS = 60;
+
+export function accessOf(request: Pick<FastifyRequest, 'routeOptions' | 'method'>): Access {
+  return request.routeOptions.config.access ?? (request.method === 'GET' || request.method === 'HEAD' ? 'read' : 'admin');
+}
+
+export function authenticate(app: FastifyInstance, options: AuthenticateOptions): void {
+  app.decorateRequest('principal', undefined);
+  app.addHook('onRequest', (request, reply, done) => {
+    // An address that does not exist says so to those who may look; to others it says that it wants a credential.
+    const access = accessOf(request);
+    if (access === 'public') return done();
+    const principal = bearerPrincipal(request, options) ?? sessionPrincipal(request, reply, options);
+    if (principal === undefined) throw new ProblemError('credential_missing', 'Sign in, or send "Authorization: Bearer TOKEN".');
+    admit(access, principal);
+    request.principal = principal;
+    done();
+  });
+}
+
+function admit(access: Access, principal: Principal): void {
+  if (access === 'agent') {
+    if (principal.kind !== 'agent') throw new ProblemError('role_insufficient', 'Only agents report; this is not an agent\'s token.');
+    return;
+  }
+  if (principal.kind === 'agent') throw new ProblemError('role_insufficient', 'An agent\'s token may report, and nothing else.');
+  if (access === 'admin' && principal.role !== 'admin') throw new ProblemError('role_insufficient', 'This token may read, and this would change something.');
+}
+
+function bearerPrincipal(request: FastifyRequest, { credentials, adminToken }: AuthenticateOptions): Principal | undefined {
+  const header = request.headers.authorization;
+  if (header === undefined) return undefined;
+  const token = /^Bearer +(\S+)$/i.exec(header)?.[1];
+  if (token === undefined) throw new ProblemError('credential_missing', 'The Authorization header has to be "Bearer TOKEN".');
+  const agent = credentials.findByToken(token);
+  if (agent !== undefined) return agentPrincipal(agent);
+  const program = credentials.findApiToken(token);
+  if (program !== undefined) return { kind: 'program', name: program.name, role: program.role };
+  if (adminToken.matches(token)) return { kind: 'program', name: 'admin token', role: 'admin' };
+  throw new ProblemError('credential_unknown', 'No node, program or person has this token here. Was it made by another collector, or replaced?');
+}
+
+function agentPrincipal({ node, revoked }: { node: NodeRecord; revoked: boolean }): Principal {
+  const wait = { retryAfterSeconds: AGENT_RETRY_SECONDS };
+  if (node.state === 'retired') throw new ProblemError('node_retired', `"${node.name}" has been retired. To bring it back, add it again.`, wait);
+  if (revoked || node.state === 'revoked') throw new ProblemError('node_revoked', `The token of "${node.name}" has been revoked. A new one: tidemark-collector nodes token ${JSON.stringify(node.name)}`, wait);
+  if (node.state === 'pending') throw new ProblemError('node_pending', `"${node.name}" waits to be approved: tidemark-collector nodes approve ${JSON.stringify(node.name)}`, wait);
+  return { kind: 'agent', node };
+}
+
+function sessionPrincipal(request: FastifyRequest, reply: FastifyReply, options: AuthenticateOptions): Principal | undefined {
+  const cookie = request.cookies[SESSION_COOKIE];
+  if (cookie === undefined) return undefined;
+  const now = options.clock.wallMs();
+  const key = options.adminToken.sessionKey();
+  const session = openSession(cookie, key, now);
+  if (session === undefined || session === 'expired') throw new ProblemError('session_expired', 'Sign in again.');
+  if (request.method !== 'GET' && request.method !== 'HEAD') requireSameOrigin(request);
+  const longer = renewed(session, now);
+  if (longer !== undefined) setSessionCookie(reply, longer, options);
+  return { kind: 'person', role: 'admin', session: longer ?? session };
+}
+
+/** A page of another site can make a browser send the cookie along; the browser says where the request comes from. */
+export function requireSameOrigin(request: FastifyRequest): void {
+  const site = request.headers['sec-fetch-site'];
+  if (site !== undefined) {
+    if (site !== 'same-origin' && site !== 'none') throw new ProblemError('origin_foreign', 'This request came from another site\'s page.');
+    return;
+  }
+  const { origin, host } = request.headers;
+  if (origin === undefined) return;
+  if (!URL.canParse(origin) || new URL(origin).host !== host) throw new ProblemError('origin_foreign', 'This request came from another site\'s page.');
+}
+
+export function setSessionCookie(reply: FastifyReply, session: Session, { adminToken, secureCookies }: AuthenticateOptions): void {
+  void reply.setCookie(SESSION_COOKIE, sealSession(session, adminToken.sessionKey()), {
+    path: '/',
+    httpOnly: true,
+    sameSite: 'strict',
+    secure: secureCookies,
+    maxAge: SESSION_IDLE_MS / 1_000,
+  });
+}

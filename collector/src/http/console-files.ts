@@ -1,0 +1,76 @@
+/** The console's files, read into memory at start: the page for the addresses it knows, its assets for ever, nothing else. */
+import { readFileSync, readdirSync } from 'node:fs';
+import { extname, join } from 'node:path';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { ProblemError } from '@tidemark/protocol';
+
+const TYPES: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.ico': 'image/x-icon',
+  '.json': 'application/json; charset=utf-8',
+  '.webmanifest': 'application/manifest+json',
+};
+/** Addresses that the page itself makes sense of. */
+const PAGES = ['/', '/sign-in', '/nodes', '/nodes/*', '/alerts', '/alerts/*', '/settings'];
+const NOT_BUILT = '<!doctype html><html lang="en"><title>Tidemark</title><p>The console has not been built: <code>npm run build</code>. The API is at <a href="/api/docs">/api/docs</a>.';
+
+interface File {
+  type: string;
+  plain: Buffer;
+  gzip: Buffer | undefined;
+  brotli: Buffer | undefined;
+}
+
+export function consoleFiles(app: FastifyInstance, directory: string): void {
+  const files = readFiles(directory);
+  const page = files.get('/index.html') ?? toFile('.html', Buffer.from(NOT_BUILT));
+  for (const url of PAGES) {
+    app.get(url, { config: { access: 'public' }, schema: { hide: true }, handler: (request, reply) => sendFile(request, reply.header('cache-control', 'no-cache'), page) });
+  }
+  app.get('/assets/*', {
+    config: { access: 'public' },
+    schema: { hide: true },
+    handler: (request, reply) => {
+      const file = files.get(new URL(request.url, 'http://x').pathname);
+      if (file === undefined) throw new ProblemError('not_found', 'There is no such file.');
+      return sendFile(request, reply.header('cache-control', 'public, max-age=31536000, immutable'), file);
+    },
+  });
+  for (const [url, file] of files) {
+    if (url === '/index.html' || url.startsWith('/assets/')) continue;
+    app.get(url, { config: { access: 'public' }, schema: { hide: true }, handler: (request, reply) => sendFile(request, reply.header('cache-control', 'max-age=3600'), file) });
+  }
+}
+
+function sendFile(request: FastifyRequest, reply: FastifyReply, file: File): FastifyReply {
+  const accepted = String(request.headers['accept-encoding'] ?? '');
+  void reply.type(file.type).header('vary', 'accept-encoding');
+  if (file.brotli !== undefined && /\bbr\b/.test(accepted)) return reply.header('content-encoding', 'br').send(file.brotli);
+  if (file.gzip !== undefined && /\bgzip\b/.test(accepted)) return reply.header('content-encoding', 'gzip').send(file.gzip);
+  return reply.send(file.plain);
+}
+
+function toFile(extension: string, plain: Buffer): File {
+  const worth = plain.length > 1_024 && extension !== '.png';
+  return { type: TYPES[extension] ?? 'application/octet-stream', plain, gzip: worth ? gzipSync(plain) : undefined, brotli: worth ? brotliCompressSync(plain) : undefined };
+}
+
+function readFiles(directory: string): Map<string, File> {
+  const files = new Map<string, File>();
+  let names: string[];
+  try {
+    names = readdirSync(directory, { recursive: true, encoding: 'utf8' });
+  } catch {
+    return files;
+  }
+  for (const name of names) {
+    const extension = extname(name);
+    if (TYPES[extension] !== undefined) files.set(`/${name.replaceAll('\\', '/')}`, toFile(extension, readFileSync(join(directory, name))));
+  }
+  return files;
+}
