@@ -1,0 +1,61 @@
+/** How the command line speaks to the running collector: over HTTP with the admin token, like any other program. */
+import { readFileSync } from 'node:fs';
+import type { Problem } from '@tidemark/protocol';
+import { EXIT, OperationalFailure, codeOf, sentenceOf } from '@tidemark/service';
+import { request } from 'undici';
+
+export interface CollectorClient {
+  /** Resolves with the answer's document; rejects with a sentence. */
+  call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<T>;
+}
+
+export interface ClientOptions {
+  url: string;
+  tokenFile: string;
+}
+
+const TIMEOUT_MS = 15_000;
+
+export function connectTo({ url, tokenFile }: ClientOptions): CollectorClient {
+  const token = readToken(tokenFile);
+  return {
+    async call(method, path, body) {
+      let response: Awaited<ReturnType<typeof request>>;
+      try {
+        response = await request(new URL(path, `${url}/`), {
+          method,
+          headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
+          ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+          headersTimeout: TIMEOUT_MS,
+          bodyTimeout: TIMEOUT_MS,
+        });
+      } catch (error) {
+        const code = codeOf(error);
+        const why = code === 'ECONNREFUSED' ? 'nothing listens there' : code === 'ENOTFOUND' ? 'there is no such host' : sentenceOf(error);
+        throw new OperationalFailure(`No collector answers at ${url}: ${why}. Start it (npm start, or tidemark-collector run), or name another with --server.`, EXIT.failed, { cause: error });
+      }
+      const text = await response.body.text();
+      if (response.statusCode < 300) return (text === '' ? undefined : JSON.parse(text)) as never;
+      throw new OperationalFailure(refusal(response.statusCode, text, tokenFile));
+    },
+  };
+}
+
+function readToken(file: string): string {
+  try {
+    return readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    const why = codeOf(error) === 'ENOENT' ? 'there is no such file' : codeOf(error) === 'EACCES' ? 'this user may not read it' : sentenceOf(error);
+    throw new OperationalFailure(`The credential ${file} cannot be read: ${why}. Name the collector's data directory with --data-dir, or a token's file with --token-file.`, EXIT.failed, { cause: error });
+  }
+}
+
+function refusal(status: number, text: string, tokenFile: string): string {
+  try {
+    const { title, detail, code } = JSON.parse(text) as Problem;
+    const hint = code === 'credential_unknown' ? ` (the token was read from ${tokenFile})` : '';
+    return `${title}: ${detail}${hint} [${code}]`;
+  } catch {
+    return `The address answers with ${status}, and not as a collector does. Is it one?`;
+  }
+}

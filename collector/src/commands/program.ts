@@ -1,0 +1,138 @@
+/** The collector's command line, put together. It reads nothing by itself: arguments, environment and streams are given. */
+import { Command, CommanderError } from 'commander';
+import { EXIT, OperationalFailure, addOptions, createLog, loadOptions, printOptions, runUntilStopped, systemClock, type LoadedOptions } from '@tidemark/service';
+import { databaseFailure, startCollector } from '../collector.ts';
+import { COLLECTOR_FILE, collectorOptions, localUrl, parseListen, type CollectorConfig } from '../config.ts';
+import { migrate, readMigrations } from '../db/migrate.ts';
+import { Database } from '../db/pool.ts';
+import { adminTokenFile, resetAdminToken } from '../http/admin-token.ts';
+import { connectTo } from './client.ts';
+import { nodeCommands, tokenCommands, type Terminal } from './nodes.ts';
+
+export interface ProgramContext extends Terminal {
+  version: string;
+  environment: Record<string, string | undefined>;
+  migrationsDir: string;
+  consoleDir: string;
+  /** Tells the process that started this one that it is ready, when there is one. */
+  tellParent: (message: object) => void;
+  /** Takes the exit code of what was run. */
+  exit: (code: number) => void;
+}
+
+const STOP_TIMEOUT_MS = 45_000;
+
+export function buildProgram(context: ProgramContext): Command {
+  const program = new Command('tidemark-collector')
+    .description('Tidemark\'s collector: takes in what agents report, stores it, and answers who asks.')
+    .version(context.version)
+    .exitOverride()
+    .configureOutput({ writeOut: context.out, writeErr: context.err })
+    .showHelpAfterError('(--help shows what there is)');
+  const load = (command: Command): LoadedOptions<CollectorConfig> =>
+    loadOptions('tidemark-collector', collectorOptions, { flags: command.opts(), environment: context.environment, defaultFile: COLLECTOR_FILE });
+
+  addOptions(program.command('run').description('run the collector'), collectorOptions)
+    .addHelpText(
+      'after',
+      `
+Every option can also be given as TIDEMARK_… in the environment or as a line of the file.
+
+Examples:
+  tidemark-collector run
+  tidemark-collector run --listen 127.0.0.1:5055 --public-url https://monitor.example
+  TIDEMARK_DATABASE_URL='postgresql://tidemark:…@db/tidemark' tidemark-collector run --data-dir /var/lib/tidemark
+`,
+    )
+    .action(async (_: unknown, command: Command) => context.exit(await run(load(command).values, context)));
+
+  addOptions(program.command('migrate').description('bring an external database to this version\'s schema, and leave'), collectorOptions).action(async (_: unknown, command: Command) =>
+    migrateOnly(load(command).values, context),
+  );
+
+  const config = program.command('config').description('the configuration');
+  addOptions(config.command('check').description('check the configuration and print what is in force'), collectorOptions).action((_: unknown, command: Command) => {
+    context.out(`${printOptions(collectorOptions, load(command))}\n`);
+  });
+
+  const token = program.command('token').description('the admin token');
+  addOptions(token.command('reset').description('make a new admin token; a running collector takes it up, and all sessions end'), { dataDir: collectorOptions.dataDir }).action((_: unknown, command: Command) => {
+    const { dataDir } = loadOptions('tidemark-collector', { dataDir: collectorOptions.dataDir }, { flags: { dataDir: command.opts()['dataDir'] }, environment: context.environment }).values;
+    resetAdminToken(dataDir);
+    context.err(`The new admin token is in ${adminTokenFile(dataDir)}.\n`);
+  });
+
+  const connectOptions = (command: Command): Command =>
+    command
+      .option('--server <url>', 'the running collector (default: this machine, the port of --listen; environment: TIDEMARK_SERVER)')
+      .option('--token-file <file>', 'file with an admin token (default: admin-token in the data directory; environment: TIDEMARK_TOKEN_FILE)')
+      .option('--data-dir <directory>', 'the collector\'s data directory')
+      .option('--listen <address>', 'where the collector listens')
+      .option('--config <file>', 'the collector\'s YAML file');
+  const connect = (command: Command): { client: ReturnType<typeof connectTo>; url: string } => {
+    const flags = command.opts<{ server?: string; tokenFile?: string; dataDir?: string; listen?: string; config?: string }>();
+    const { values } = loadOptions('tidemark-collector', collectorOptions, {
+      flags: { ...(flags.dataDir && { dataDir: flags.dataDir }), ...(flags.listen && { listen: flags.listen }), ...(flags.config && { config: flags.config }) },
+      environment: context.environment,
+      defaultFile: COLLECTOR_FILE,
+    });
+    const url = flags.server ?? context.environment['TIDEMARK_SERVER'] ?? localUrl(parseListen(values.listen));
+    if (!URL.canParse(url)) throw new OperationalFailure(`--server ${JSON.stringify(url)} is not an address; it looks like http://collector:5000.`, EXIT.usage);
+    const tokenFile = flags.tokenFile ?? context.environment['TIDEMARK_TOKEN_FILE'] ?? adminTokenFile(values.dataDir);
+    return { client: connectTo({ url: url.replace(/\/+$/, ''), tokenFile }), url: values.publicUrl ?? url };
+  };
+  nodeCommands(program, { ...context, connect }, connectOptions);
+  tokenCommands(program, { ...context, connect }, connectOptions);
+  return program;
+}
+
+async function run(config: CollectorConfig, context: ProgramContext): Promise<number> {
+  const log = createLog('tidemark-collector', config.logLevel, config.logFormat);
+  return runUntilStopped({ log, stopTimeoutMs: STOP_TIMEOUT_MS }, async (lifecycle) => {
+    const { url, adminTokenFile: file, embedded } = await startCollector({
+      config,
+      version: context.version,
+      migrationsDir: context.migrationsDir,
+      consoleDir: context.consoleDir,
+      runtimeDir: context.environment['XDG_RUNTIME_DIR'],
+      log,
+      lifecycle,
+    });
+    context.tellParent({
+      kind: 'ready',
+      url,
+      dataDir: config.dataDir,
+      adminTokenFile: file,
+      ...(embedded === undefined ? {} : { agentPostgres: embedded.agentAccess }),
+    });
+  });
+}
+
+async function migrateOnly(config: CollectorConfig, context: ProgramContext): Promise<void> {
+  if (config.databaseUrl === undefined) {
+    context.err('No database is configured. The embedded one is brought up to date when the collector starts.\n');
+    return;
+  }
+  const log = createLog('tidemark-collector', 'warn', config.logFormat);
+  const database = new Database({ address: { url: config.databaseUrl }, clock: systemClock, log });
+  try {
+    const applied = await migrate(database, readMigrations(context.migrationsDir), log);
+    context.out(applied.length === 0 ? 'The database is up to date.\n' : `Applied: ${applied.join(', ')}.\n`);
+  } catch (error) {
+    throw databaseFailure(error);
+  } finally {
+    await database.close();
+  }
+}
+
+/** Runs the command line. Resolves with the exit code. */
+export async function runCommandLine(context: Omit<ProgramContext, 'exit'>, argv: readonly string[]): Promise<number> {
+  let code: number = EXIT.ok;
+  try {
+    await buildProgram({ ...context, exit: (given) => void (code = given) }).parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+  return code;
+}
