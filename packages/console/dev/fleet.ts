@@ -210,7 +210,9 @@ function detailOf(node: OverviewNode, index: number, intervalSeconds: number, at
       gauge('tidemark_memory_usage_ratio', node.memory.usageRatio, 'ratio'),
       gauge('node_memory_MemTotal_bytes', node.memory.totalBytes, 'bytes'),
       gauge('node_load1', node.cpu.usageRatio === null ? null : node.cpu.usageRatio * 8, ''),
-      ...node.disk.mounts.map((mount) => gauge('node_filesystem_avail_bytes', mount.availableBytes, 'bytes', [['mountpoint', mount.mountpoint]])),
+      ...node.disk.mounts.map((mount) =>
+        gauge('node_filesystem_avail_bytes', mount.availableBytes, 'bytes', [['mountpoint', mount.mountpoint]]),
+      ),
       gauge('tidemark_uptime_seconds', node.uptimeSeconds, 'seconds'),
     ],
     observations: node.postgres.map((server) => ({

@@ -42,7 +42,7 @@ function sendProblem(response: ServerResponse, status: number, code: ProblemCode
 
 function sendJson(request: IncomingMessage, response: ServerResponse, body: unknown): void {
   const text = JSON.stringify(body);
-  const packed = text.length > 1_024 && /\bgzip\b/.test(String(request.headers['accept-encoding'] ?? ''));
+  const packed = text.length > 1_024 && /\bgzip\b/.test(request.headers['accept-encoding']?.toString() ?? '');
   const encoding = packed ? { 'content-encoding': 'gzip' } : {};
   response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store', ...encoding });
   response.end(packed ? gzipSync(text, { level: 1 }) : text);
@@ -96,7 +96,8 @@ export function mockApi(options: MockApiOptions): MockApi {
       response.writeHead(204, { 'set-cookie': 'tidemark_session=; Max-Age=0; Path=/' }).end();
       return;
     }
-    if (path === '/api/session') return sendJson(request, response, { role: 'admin', expiresAt: new Date(now() + SESSION_MS).toISOString() });
+    if (path === '/api/session')
+      return sendJson(request, response, { role: 'admin', expiresAt: new Date(now() + SESSION_MS).toISOString() });
     if (path === '/api/telemetry/overview') {
       overviewsServed += 1;
       return sendJson(request, response, fleet.overview(now()));

@@ -37,7 +37,7 @@ function Head(): JSX.Element {
           <a href={`/${fleetQuery.value}`} {...here('fleet')}>
             Fleet
           </a>
-          <a href="/add-node" {...here('add-node')}>
+          <a href="/nodes" {...here('nodes')}>
             Add a node
           </a>
         </nav>
@@ -73,7 +73,7 @@ function Page(): JSX.Element {
       return <FleetPage />;
     case 'node':
       return <NodePage key={at.name} name={at.name} />;
-    case 'add-node':
+    case 'nodes':
       return <AddNodePage />;
     case 'unknown':
       return (
@@ -89,7 +89,7 @@ function Page(): JSX.Element {
 export function App(): JSX.Element {
   const at = route.value;
   useEffect(() => {
-    document.title = at.page === 'node' ? `${at.name} · Tidemark` : at.page === 'add-node' ? 'Add a node · Tidemark' : 'Tidemark';
+    document.title = at.page === 'node' ? `${at.name} · Tidemark` : at.page === 'nodes' ? 'Add a node · Tidemark' : 'Tidemark';
   }, [at]);
   const { feed } = useConsole();
   return (

@@ -7,11 +7,6 @@ import { createFeed } from './live/feed.ts';
 import { applyTheme } from './look/theme.ts';
 import { startRouter } from './router.ts';
 import { createSession } from './session/session.ts';
-import './look/tokens.css';
-import './look/page.css';
-import './session/sign-in.css';
-import './fleet/fleet.css';
-import './node/node.css';
 
 applyTheme();
 startRouter();

@@ -1,12 +1,12 @@
 /** Where one is: the address bar is the only memory of it, so that a link, a reload and the back button all lead to the same page. */
 import { computed, signal } from '@preact/signals';
 
-export type Route = { page: 'fleet' } | { page: 'node'; name: string } | { page: 'add-node' } | { page: 'unknown' };
+export type Route = { page: 'fleet' } | { page: 'node'; name: string } | { page: 'nodes' } | { page: 'unknown' };
 
 /** Reads a path. A name that is not valid percent-encoding leads nowhere. */
 export function routeOf(path: string): Route {
-  if (path === '/') return { page: 'fleet' };
-  if (path === '/add-node') return { page: 'add-node' };
+  if (path === '/' || path === '/sign-in') return { page: 'fleet' };
+  if (path === '/nodes') return { page: 'nodes' };
   const name = /^\/nodes\/([^/]+)$/.exec(path)?.[1];
   if (name === undefined) return { page: 'unknown' };
   try {

@@ -18,7 +18,11 @@ test('figures are handed on', async () => {
 
 test.each<[string, Reply, unknown]>([
   ['a refused connection', () => Promise.reject(new TypeError('fetch failed')), { kind: 'unreachable' }],
-  ["a balancer's own page", async () => new Response('<h1>503</h1>', { status: 503, headers: { 'content-type': 'text/html' } }), { kind: 'unreachable' }],
+  [
+    "a balancer's own page",
+    async () => new Response('<h1>503</h1>', { status: 503, headers: { 'content-type': 'text/html' } }),
+    { kind: 'unreachable' },
+  ],
   ['a body cut off', async () => new Response('{"at":"20', { headers: { 'content-type': 'application/json' } }), { kind: 'unreachable' }],
   ['no session', async () => json(401, { ...problem, code: 'session_expired' }), { kind: 'signed-out' }],
   ['no right', async () => json(403, { ...problem, code: 'role_insufficient' }), { kind: 'forbidden' }],

@@ -75,7 +75,11 @@ test.each<[Sort, string[]]>([
 });
 
 test('names are sorted as people count, and never tie', () => {
-  expect(names(sortNodes([node('db-10'), node('DB-2'), node('db-2')], { key: 'name', descending: false }))).toEqual(['DB-2', 'db-2', 'db-10']);
+  expect(names(sortNodes([node('db-10'), node('DB-2'), node('db-2')], { key: 'name', descending: false }))).toEqual([
+    'DB-2',
+    'db-2',
+    'db-10',
+  ]);
 });
 
 test('terms are found in name, site, tags and state, and all must be', () => {

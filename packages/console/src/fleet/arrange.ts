@@ -9,7 +9,18 @@ export interface Sort {
 }
 /** What is wrong first. */
 export const DEFAULT_SORT: Sort = { key: 'state', descending: false };
-const KEYS: readonly string[] = ['state', 'name', 'site', 'cpu', 'memory', 'disk', 'postgres', 'behind', 'uptime', 'seen'] satisfies SortKey[];
+const KEYS: readonly string[] = [
+  'state',
+  'name',
+  'site',
+  'cpu',
+  'memory',
+  'disk',
+  'postgres',
+  'behind',
+  'uptime',
+  'seen',
+] satisfies SortKey[];
 
 /** Numbers begin with the largest, words with the first of the alphabet. */
 export const BEGINS_DESCENDING: ReadonlySet<SortKey> = new Set<SortKey>(['cpu', 'memory', 'disk', 'behind', 'uptime']);

@@ -138,7 +138,7 @@ function Fleet({ view }: { view: FleetView }): JSX.Element {
 export function FleetPage(): JSX.Element {
   const { feed } = useConsole();
   const view = useMemo(() => createFleetView(feed), [feed]);
-  useEffect(() => view.dispose, [view]);
+  useEffect(() => () => view.dispose(), [view]);
   if (feed.figures.value === null) return <WithoutFigures />;
   return view.nodes.value.length === 0 ? <EmptyFleet /> : <Fleet view={view} />;
 }

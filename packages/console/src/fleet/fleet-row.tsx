@@ -79,7 +79,7 @@ export function FleetRow({ node, index }: { node: OverviewNode; index: number })
     .map(([key, value]) => `${key}=${value}`)
     .join('  ');
   return (
-    <div class="row" role="row" aria-rowindex={index + 2} data-node={node.name}>
+    <div class={conditionOf(node) === 'down' ? 'row aged' : 'row'} role="row" aria-rowindex={index + 2} data-node={node.name}>
       <div class="cell c-state" role="cell">
         <ConditionWord node={node} />
       </div>
@@ -99,7 +99,11 @@ export function FleetRow({ node, index }: { node: OverviewNode; index: number })
       <div class="cell c-cpu" role="cell">
         <RatioLevel ratio={node.cpu.usageRatio} bounds={CPU_BOUNDS} />
       </div>
-      <div class="cell c-memory" role="cell" title={node.memory.totalBytes === null ? undefined : `of ${formatBytes(node.memory.totalBytes)}`}>
+      <div
+        class="cell c-memory"
+        role="cell"
+        title={node.memory.totalBytes === null ? undefined : `of ${formatBytes(node.memory.totalBytes)}`}
+      >
         <RatioLevel ratio={node.memory.usageRatio} bounds={MEMORY_BOUNDS} />
       </div>
       <div class="cell c-disk" role="cell">

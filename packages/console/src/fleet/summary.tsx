@@ -40,7 +40,12 @@ function most(nodes: readonly OverviewNode[], read: (node: OverviewNode) => numb
   return found;
 }
 
-function Extreme(props: { label: string; found: ReturnType<typeof most>; text: (value: number) => string; level: (value: number) => Level }): JSX.Element {
+function Extreme(props: {
+  label: string;
+  found: ReturnType<typeof most>;
+  text: (value: number) => string;
+  level: (value: number) => Level;
+}): JSX.Element {
   const { found } = props;
   return (
     <div class={`extreme extreme-${found === null ? 'normal' : props.level(found.value)}`}>
@@ -61,8 +66,18 @@ function Extreme(props: { label: string; found: ReturnType<typeof most>; text: (
 export function Extremes({ nodes }: { nodes: readonly OverviewNode[] }): JSX.Element {
   return (
     <dl class="extremes">
-      <Extreme label="Fullest disk" found={most(nodes, (n) => n.disk.usageRatio)} text={formatRatio} level={(v) => levelOf(v, DISK_BOUNDS)} />
-      <Extreme label="Fullest memory" found={most(nodes, (n) => n.memory.usageRatio)} text={formatRatio} level={(v) => levelOf(v, MEMORY_BOUNDS)} />
+      <Extreme
+        label="Fullest disk"
+        found={most(nodes, (n) => n.disk.usageRatio)}
+        text={formatRatio}
+        level={(v) => levelOf(v, DISK_BOUNDS)}
+      />
+      <Extreme
+        label="Fullest memory"
+        found={most(nodes, (n) => n.memory.usageRatio)}
+        text={formatRatio}
+        level={(v) => levelOf(v, MEMORY_BOUNDS)}
+      />
       <Extreme label="Busiest CPU" found={most(nodes, (n) => n.cpu.usageRatio)} text={formatRatio} level={(v) => levelOf(v, CPU_BOUNDS)} />
       <Extreme
         label="Furthest behind"

@@ -13,17 +13,12 @@ export function LinkBanner(): JSX.Element {
   let text: JSX.Element | null = null;
   if (session.active.value && figures !== null) {
     const since = <Clock atMs={figures.wallAtMs} />;
-    if (link.kind === 'lost')
-      text = (
-        <>
-          No answer from the collector since {since} — figures below are from then.
-        </>
-      );
+    if (link.kind === 'lost') text = <>No answer from the collector since {since} — figures below are from then.</>;
     else if (link.kind === 'troubled')
       text = (
         <>
-          {link.failure.kind === 'unreachable' ? 'The collector answers, but its figures do not arrive.' : explain(link.failure)} Figures below
-          are from {since}.
+          {link.failure.kind === 'unreachable' ? 'The collector answers, but its figures do not arrive.' : explain(link.failure)} Figures
+          below are from {since}.
         </>
       );
     else if (link.kind === 'resuming') text = <>Asking the collector… Figures below are from {since}.</>;

@@ -60,23 +60,41 @@ export function createFeed(options: FeedOptions): Feed {
     renewTick();
   };
 
-  const own = [
-    pollingSource({
-      ask: (signal) => api.overview(signal),
-      periodMs: FIGURES_EVERY_MS,
-      retryMs: RETRY_MS,
-      onAnswer: (answer) =>
-        batch(() => {
-          failure.value = answer.ok ? null : answer.failure;
-          if (answer.ok) {
-            const collectorAtMs = Date.parse(answer.value.at);
-            figures.value = { overview: answer.value, receivedAtMs: performance.now(), collectorAtMs, wallAtMs: Date.now() };
-          }
-          heard(answer);
-        }),
+  const link = computed<Link>(() =>
+    judgeLink({
+      nowMs: tick.value,
+      askingSinceMs: askingSinceMs.value,
+      answeredAtMs: answeredAtMs.value,
+      figuresAtMs: figures.value?.receivedAtMs ?? null,
+      failure: failure.value,
     }),
-    pollingSource({ ask: (signal) => api.alive(signal), periodMs: LIFE_EVERY_MS, retryMs: RETRY_MS / 2, onAnswer: heard }),
-  ];
+  );
+  const figuresSource = pollingSource({
+    ask: (withdrawn) => api.overview(withdrawn),
+    periodMs: FIGURES_EVERY_MS,
+    retryMs: RETRY_MS,
+    onAnswer: (answer) =>
+      batch(() => {
+        failure.value = answer.ok ? null : answer.failure;
+        if (answer.ok) {
+          const collectorAtMs = Date.parse(answer.value.at);
+          figures.value = { overview: answer.value, receivedAtMs: performance.now(), collectorAtMs, wallAtMs: Date.now() };
+        }
+        heard(answer);
+      }),
+  });
+  const lifeSource = pollingSource({
+    ask: (withdrawn) => api.alive(withdrawn),
+    periodMs: LIFE_EVERY_MS,
+    retryMs: RETRY_MS / 2,
+    onAnswer: (answer) => {
+      const wasLost = link.peek().kind === 'lost';
+      heard(answer);
+      if (!wasLost || !answer.ok) return;
+      // Back: ask anew at once instead of waiting for questions that went into the void.
+      for (const source of [figuresSource, ...others]) source.start();
+    },
+  });
 
   document.addEventListener('visibilitychange', () => {
     visible.value = document.visibilityState !== 'hidden';
@@ -94,21 +112,12 @@ export function createFeed(options: FeedOptions): Feed {
       askingSinceMs.value = performance.now();
       setTicking(run);
     });
-    for (const source of [...own, ...others]) {
+    for (const source of [figuresSource, lifeSource, ...others]) {
       if (run) source.start();
       else source.stop();
     }
   });
 
-  const link = computed<Link>(() =>
-    judgeLink({
-      nowMs: tick.value,
-      askingSinceMs: askingSinceMs.value,
-      answeredAtMs: answeredAtMs.value,
-      figuresAtMs: figures.value?.receivedAtMs ?? null,
-      failure: failure.value,
-    }),
-  );
   return {
     figures,
     link,

@@ -24,7 +24,10 @@ function setUp(replies: Answer<number>[]) {
 }
 
 test('asks at once, then after each period, then sooner after a failure', async () => {
-  const { source, signals } = setUp([{ ok: true, value: 1 }, { ok: false, failure: { kind: 'unreachable' } }]);
+  const { source, signals } = setUp([
+    { ok: true, value: 1 },
+    { ok: false, failure: { kind: 'unreachable' } },
+  ]);
   source.start();
   await vi.advanceTimersByTimeAsync(0);
   expect(signals).toHaveLength(1);

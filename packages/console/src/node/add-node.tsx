@@ -37,8 +37,8 @@ export function AddNode(): JSX.Element {
           <Command label="start the agent" text={commands.runAgent} />
           {isLoopback(location.hostname) ? (
             <p class="remark">
-              You are reading this at <code>{location.host}</code>, which on another machine leads to that machine itself: put the collector's
-              name or address there.
+              You are reading this at <code>{location.host}</code>, which on another machine leads to that machine itself: put the
+              collector's name or address there.
             </p>
           ) : null}
         </li>

@@ -10,7 +10,7 @@ test.each(['db-1', "O'Brien", '$(touch /tmp/x)', '`id`', 'a b', '"', '🐘', '-n
 
 test('the agent is told where, who and with which file', () => {
   expect(addCommands('db 1', 'http://collector:5000').runAgent).toBe(
-    "tidemark-agent run --server http://collector:5000 --hostname 'db 1' --interval 15 --token-file ./tidemark-token",
+    "tidemark-agent run \\\n  --server http://collector:5000 \\\n  --hostname 'db 1' \\\n  --interval 15 \\\n  --token-file ./tidemark-token",
   );
 });
 

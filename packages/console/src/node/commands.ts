@@ -17,11 +17,17 @@ export function addCommands(name: string, address: string): AddCommands {
   return {
     onCollector: `tidemark-collector nodes add ${word}`,
     saveToken: '(umask 077 && cat > tidemark-token)',
-    runAgent: `tidemark-agent run --server ${shellWord(address)} --hostname ${word} --interval 15 --token-file ./tidemark-token`,
+    runAgent: [
+      'tidemark-agent run',
+      `--server ${shellWord(address)}`,
+      `--hostname ${word}`,
+      '--interval 15',
+      '--token-file ./tidemark-token',
+    ].join(' \\\n  '),
   };
 }
 
 /** Whether an address leads to the machine it is used on, and so leads a node to itself. */
 export function isLoopback(hostname: string): boolean {
-  return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || /^127\./.test(hostname);
+  return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || hostname.startsWith('127.');
 }

@@ -13,7 +13,8 @@ function valueText(series: Latest): string {
   if (typeof value === 'string') return value;
   if (unit === 'bytes') return formatBytes(value);
   if (unit === 'ratio') return formatRatio(value);
-  if (unit === 'seconds' && value >= 60 && series.type === 'gauge' && !/time_seconds$|timestamp/.test(series.metric)) return formatDuration(value);
+  if (unit === 'seconds' && value >= 60 && series.type === 'gauge' && !/(?:^|_)time_seconds$|timestamp/.test(series.metric))
+    return formatDuration(value);
   return Number.isInteger(value) ? String(value) : String(Number(value.toPrecision(5)));
 }
 
@@ -36,7 +37,9 @@ export function LatestValues({ latest }: { latest: readonly Latest[] }): JSX.Ele
           }}
         />
         <p class="muted" role="status">
-          {found.length > SHOWN ? `the first ${SHOWN} of ${countOf(found.length, 'series', 'series')}` : countOf(found.length, 'series', 'series')}
+          {found.length > SHOWN
+            ? `the first ${SHOWN} of ${countOf(found.length, 'series', 'series')}`
+            : countOf(found.length, 'series', 'series')}
         </p>
       </div>
       <div class="scroller" tabIndex={0} role="region" aria-label="Latest values">

@@ -7,6 +7,7 @@ import { explain, type Answer } from '../api/failure.ts';
 import { useConsole } from '../context.ts';
 import { CPU_BOUNDS, DISK_BOUNDS, MEMORY_BOUNDS } from '../fleet/bounds.ts';
 import { ConditionWord } from '../fleet/fleet-row.tsx';
+import { conditionOf } from '../fleet/standing.ts';
 import { NOTHING, formatBytes, formatDuration } from '../format/quantities.ts';
 import { pollingSource } from '../live/source.ts';
 import { RatioLevel } from '../look/level.tsx';
@@ -31,7 +32,7 @@ function Fact({ label, children }: { label: string; children: ComponentChildren 
 
 function Facts({ node, detail }: { node: OverviewNode; detail: NodeDetail | null }): JSX.Element {
   return (
-    <dl class="facts">
+    <dl class={conditionOf(node) === 'down' ? 'facts aged' : 'facts'}>
       <Fact label="CPU">
         <RatioLevel ratio={node.cpu.usageRatio} bounds={CPU_BOUNDS} />
       </Fact>
@@ -116,7 +117,8 @@ function useDetail(name: string) {
           retryMs: RETRY_MS,
           onAnswer: (next) => {
             // Once there are figures, one failure does not take them away: the banner says that they are old.
-            if (next.ok || answer.value?.ok !== true || (next.failure.kind === 'problem' && next.failure.problem.status === 404)) answer.value = next;
+            if (next.ok || answer.value?.ok !== true || (next.failure.kind === 'problem' && next.failure.problem.status === 404))
+              answer.value = next;
             feed.heard(next);
           },
         }),
@@ -136,7 +138,8 @@ export function NodePage({ name }: { name: string }): JSX.Element {
     </p>
   );
   if (node === undefined) {
-    if (feed.figures.value === null) return <Notice title={feed.link.value.kind === 'lost' ? 'The collector does not answer' : 'Fetching the node…'} busy />;
+    if (feed.figures.value === null)
+      return <Notice title={feed.link.value.kind === 'lost' ? 'The collector does not answer' : 'Fetching the node…'} busy />;
     return <Notice title="There is no node of this name">{back}</Notice>;
   }
   const detail = answer?.ok === true ? answer.value : null;
@@ -155,6 +158,11 @@ export function NodePage({ name }: { name: string }): JSX.Element {
             .join('  ')}
         </span>
       </div>
+      {conditionOf(node) === 'down' ? (
+        <p class="bad">
+          This node is silent. What is below is from its last report, <Ago at={node.lastSeenAt} />.
+        </p>
+      ) : null}
       <Facts node={node} detail={detail} />
       <Mounts node={node} />
       {detail === null ? null : <PostgresServers observations={detail.observations} />}

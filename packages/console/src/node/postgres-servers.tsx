@@ -9,7 +9,9 @@ type Observation = NodeDetail['observations'][number];
 
 /** Documents are only checked for what is read here: a later agent may send more. */
 function isReplication(document: unknown): document is PostgresReplication {
-  return typeof document === 'object' && document !== null && 'up' in document && 'replicas' in document && Array.isArray(document.replicas);
+  return (
+    typeof document === 'object' && document !== null && 'up' in document && 'replicas' in document && Array.isArray(document.replicas)
+  );
 }
 
 function Replicas({ replicas }: { replicas: PostgresReplication['replicas'] }): JSX.Element {
@@ -44,7 +46,10 @@ function Replicas({ replicas }: { replicas: PostgresReplication['replicas'] }): 
                 <td>{replica.syncState ?? NOTHING}</td>
                 <td class="code">{replica.sentLsn ?? NOTHING}</td>
                 <td class="code">{replica.replayLsn ?? NOTHING}</td>
-                <td class={behind !== null && behind > BEHIND_WARNING_BYTES ? 'number warn' : 'number'} title={`${replica.bytesBehind ?? '?'} bytes`}>
+                <td
+                  class={behind !== null && behind > BEHIND_WARNING_BYTES ? 'number warn' : 'number'}
+                  title={`${replica.bytesBehind ?? '?'} bytes`}
+                >
                   {formatBytes(behind)}
                 </td>
               </tr>
@@ -65,7 +70,10 @@ function Server({ instance, seen }: { instance: string; seen: PostgresReplicatio
       <p>
         {seen.up ? (
           <>
-            {seen.role ?? 'role unknown'} <span class="muted">· version {seen.version ?? NOTHING} · timeline {seen.timeline ?? NOTHING}</span>
+            {seen.role ?? 'role unknown'}{' '}
+            <span class="muted">
+              · version {seen.version ?? NOTHING} · timeline {seen.timeline ?? NOTHING}
+            </span>
           </>
         ) : (
           <span class="bad">
@@ -80,7 +88,8 @@ function Server({ instance, seen }: { instance: string; seen: PostgresReplicatio
       {seen.receiver === null || seen.receiver === undefined ? null : (
         <p class="muted">
           Receives from {seen.receiver.senderHost ?? NOTHING}: {seen.receiver.status ?? 'no receiver runs'}; received{' '}
-          <span class="code">{seen.receiver.receiveLsn ?? NOTHING}</span>, replayed <span class="code">{seen.receiver.replayLsn ?? NOTHING}</span>
+          <span class="code">{seen.receiver.receiveLsn ?? NOTHING}</span>, replayed{' '}
+          <span class="code">{seen.receiver.replayLsn ?? NOTHING}</span>
           {seen.receiver.pauseState === null || seen.receiver.pauseState === 'not paused' ? '' : `; ${seen.receiver.pauseState}`}.
         </p>
       )}

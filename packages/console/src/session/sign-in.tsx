@@ -23,6 +23,20 @@ function words(failure: Failure, waitSeconds: number): string {
   }
 }
 
+/** Still water at the foot of the page, and the line it has reached. */
+function Sea(): JSX.Element {
+  const wave = (y: number): string =>
+    `M-120 ${y} ${Array.from({ length: 14 }, () => 'c30 -14 60 -14 90 0 s60 14 90 0').join(' ')} V200 H-120z`;
+  return (
+    <svg class="sea" viewBox="0 0 1200 160" preserveAspectRatio="xMidYMax slice" aria-hidden="true">
+      <path class="sea-line" d="M0 30H1200" />
+      <path class="sea-far" d={wave(66)} />
+      <path class="sea-mid" d={wave(92)} transform="translate(-64 0)" />
+      <path class="sea-near" d={wave(122)} transform="translate(-20 0)" />
+    </svg>
+  );
+}
+
 export function SignIn({ ended }: { ended: boolean }): JSX.Element {
   const { session } = useConsole();
   const failure = useSignal<Failure | null>(null);
@@ -58,6 +72,17 @@ export function SignIn({ ended }: { ended: boolean }): JSX.Element {
         <TideMark size={40} />
         <h1 id="sign-in-title">Sign in to Tidemark</h1>
         {ended && !wrong ? <p class="muted">Your session has ended. After signing in you are back where you were.</p> : null}
+        {/* Password managers keep a token under a name. */}
+        <input
+          class="unseen"
+          type="text"
+          name="username"
+          autocomplete="username"
+          value="tidemark"
+          readOnly
+          tabIndex={-1}
+          aria-hidden="true"
+        />
         <label for="token">Token</label>
         <input
           id="token"
@@ -84,6 +109,7 @@ export function SignIn({ ended }: { ended: boolean }): JSX.Element {
           </p>
         </details>
       </form>
+      <Sea />
     </section>
   );
 }
