@@ -1,1 +1,2 @@
-export {};
+/** What the bench, the simulated fleet and later tests use of the end-to-end ground. */
+export * from './postgres/cluster.ts';
