@@ -115,7 +115,8 @@ export async function startCollector(options: CollectorOptions): Promise<Started
 
   const publicUrl = config.publicUrl === undefined ? undefined : new URL(config.publicUrl);
   const app = await buildServer({
-    log: log.child({ component: 'http' }),
+    // Fastify announces its address by itself; the collector does that in its own words.
+    log: log.child({ component: 'http' }, { level: log.isLevelEnabled('debug') ? 'debug' : 'warn' }),
     version: options.version,
     credentials: directory,
     adminToken,

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** tidemark-collector: the one place that reads arguments, environment and this installation's paths. */
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { runProgram } from '@tidemark/service';
 import { runCommandLine } from './commands/program.ts';
@@ -12,6 +13,7 @@ await runProgram('tidemark-collector', () =>
   runCommandLine(
     {
       version,
+      hostname: hostname(),
       environment: process.env,
       migrationsDir: path('../migrations'),
       consoleDir: path('../../packages/console/dist'),

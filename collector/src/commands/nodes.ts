@@ -8,6 +8,8 @@ import { printable, table } from './table.ts';
 export interface Terminal {
   out: (text: string) => void;
   err: (text: string) => void;
+  /** What this machine is called. */
+  hostname: string;
 }
 
 export interface FleetCommandsContext extends Terminal {
@@ -75,14 +77,21 @@ export function nodeCommands(program: Command, context: FleetCommandsContext, co
   }
 }
 
-function tellToken({ out, err }: Terminal, name: string, token: string, url: string): void {
+/** The address as another machine needs it: this machine's own name in place of "this machine". */
+function fromElsewhere(url: string, hostname: string): string {
+  const address = new URL(url);
+  if (['127.0.0.1', '[::1]', 'localhost'].includes(address.hostname)) address.hostname = hostname;
+  return address.href.replace(/\/$/, '');
+}
+
+function tellToken({ out, err, hostname }: FleetCommandsContext, name: string, token: string, url: string): void {
   out(`${token}\n`);
   err(`
 This is the token of ${printable(name)}. It is shown this once.
 On the node, put it into a file that only the agent's user can read, and run:
 
   umask 077; cat > token        # paste the token, Enter, Ctrl-D
-  tidemark-agent run --server ${url} --hostname ${JSON.stringify(name)} --token-file ./token
+  tidemark-agent run --server ${fromElsewhere(url, hostname)} --hostname ${JSON.stringify(name)} --token-file ./token
 `);
 }
 

@@ -3,12 +3,12 @@
  * database is away. It is read at start, after each change made here, and every few seconds for changes
  * made through another collector. A node keeps its one record object for as long as it exists.
  */
-import type { ReportRequest } from '@tidemark/protocol';
-import { ProblemError } from '@tidemark/protocol';
+import { ProblemError, TagName, TagValue, type ReportRequest, type Tags } from '@tidemark/protocol';
 import type { Clock, Log } from '@tidemark/service';
+import { Value } from 'typebox/value';
+import { hashToken } from '../http/token.ts';
 import type { NodeRecord } from './node.ts';
 import type { ApiTokenRow, FleetStore } from './store.ts';
-import { hashToken } from './token.ts';
 
 const REFRESH_MS = 10_000;
 
@@ -25,6 +25,7 @@ export class FleetDirectory {
   #timer: NodeJS.Timeout | undefined;
   /** Nodes whose agent said something new that is not in the store yet. */
   readonly #unsaved = new Set<NodeRecord>();
+  #reading: Promise<void> = Promise.resolve();
 
   constructor(store: FleetStore, clock: Clock, log: Log) {
     this.#store = store;
@@ -81,20 +82,25 @@ export class FleetDirectory {
 
   /** What an agent says about itself. A site or tags it gives replace the operator's; what it does not give stays. */
   agentSeen(node: NodeRecord, agent: ReportRequest['agent']): void {
-    const site = agent.site ?? node.site;
-    const tags = agent.tags ?? node.tags;
+    const site = agent.site === undefined ? node.site : storable(agent.site);
+    const tags = agent.tags === undefined || sameTags(node.tags, agent.tags) ? node.tags : storableTags(agent.tags);
     const same =
       node.agentVersion === agent.version &&
       node.intervalSeconds === agent.intervalSeconds &&
       node.site === site &&
-      (agent.tags === undefined || JSON.stringify(node.tags) === JSON.stringify(tags));
+      sameTags(node.tags, tags);
     if (same) return;
     Object.assign(node, { agentVersion: agent.version, intervalSeconds: agent.intervalSeconds, site, tags });
     this.#unsaved.add(node);
   }
 
-  /** Reads the fleet again. */
-  async refresh(): Promise<void> {
+  /** Reads the fleet again, one reading after the other: an earlier one that took longer must not undo a later one. */
+  refresh(): Promise<void> {
+    this.#reading = this.#reading.catch(() => {}).then(() => this.#read());
+    return this.#reading;
+  }
+
+  async #read(): Promise<void> {
     const rows = await this.#store.readAll();
     const byName = new Map<string, NodeRecord>();
     for (const row of rows.nodes) {
@@ -105,7 +111,12 @@ export class FleetDirectory {
       if (record.state !== 'retired') byName.set(record.name, record);
     }
     this.#byName = byName;
-    this.#byToken = new Map(rows.nodeTokens.map(({ hash, nodeId, revoked }) => [hash.toString('base64'), { node: this.#byId.get(nodeId)!, revoked }]));
+    this.#byToken = new Map();
+    for (const { hash, nodeId, revoked } of rows.nodeTokens) {
+      const node = this.#byId.get(nodeId);
+      // Made between the two readings by another collector: the next reading has both.
+      if (node !== undefined) this.#byToken.set(hash.toString('base64'), { node, revoked });
+    }
     this.#apiTokens = new Map(rows.apiTokens.map(({ hash, ...token }) => [hash.toString('base64'), token]));
   }
 
@@ -126,8 +137,18 @@ export class FleetDirectory {
   async #save(): Promise<void> {
     for (const node of this.#unsaved) {
       const { agentVersion, intervalSeconds, site, tags } = node;
-      await this.#store.saveAgent(node.id, { agentVersion, intervalSeconds, site, tags });
+      // Taken off first: what the agent says while this is written is to be written next time.
       this.#unsaved.delete(node);
+      try {
+        await this.#store.saveAgent(node.id, { agentVersion, intervalSeconds, site, tags });
+      } catch (error) {
+        if (error instanceof ProblemError) {
+          this.#unsaved.add(node);
+          throw error;
+        }
+        // One node's oddity keeps no other's from being saved.
+        this.#log.error({ err: error, node: node.name }, 'what an agent says of itself cannot be stored');
+      }
     }
   }
 
@@ -135,4 +156,22 @@ export class FleetDirectory {
   now(): Date {
     return new Date(this.#clock.wallMs());
   }
+}
+
+/** PostgreSQL stores no NUL. */
+function storable(text: string): string {
+  return text.includes('\0') ? text.replaceAll('\0', '\uFFFD') : text;
+}
+
+/** The tags that have the documented form; an agent's others are no reason to refuse its reports. */
+function storableTags(tags: Tags): Tags {
+  const names = Object.keys(tags).filter((name) => Value.Check(TagName, name) && Value.Check(TagValue, tags[name]));
+  return Object.fromEntries(names.map((name) => [name, storable(tags[name]!)]));
+}
+
+/** The store gives tags back in an order of its own. */
+function sameTags(a: Tags, b: Tags): boolean {
+  if (a === b) return true;
+  const names = Object.keys(a);
+  return names.length === Object.keys(b).length && names.every((name) => a[name] === b[name]);
 }

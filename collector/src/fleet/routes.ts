@@ -1,11 +1,11 @@
 /** Nodes and the tokens of programs: who belongs to the fleet. Every change is in force when its answer is sent. */
-import { LIMITS, NodeList, NodeSummary, ProblemError, Tags, type NodeState } from '@tidemark/protocol';
+import { LIMITS, NodeList, NodeSummary, ProblemError, TagName, type NodeState } from '@tidemark/protocol';
 import type { FastifyInstance } from 'fastify';
 import { Type, type Static } from 'typebox';
 import type { FleetDirectory } from './directory.ts';
 import type { NodeRecord } from './node.ts';
 import type { FleetStore } from './store.ts';
-import { hashToken, newToken } from './token.ts';
+import { hashToken, newToken } from '../http/token.ts';
 
 export interface FleetRoutesOptions {
   directory: FleetDirectory;
@@ -15,12 +15,22 @@ export interface FleetRoutesOptions {
 }
 
 /** Anything printable; no control characters, no slash (it separates addresses), no space at either end. */
-const NodeName = Type.String({ minLength: 1, maxLength: LIMITS.nodeNameChars, pattern: '^[^\\s/\\u0000-\\u001f\\u007f]([^/\\u0000-\\u001f\\u007f]*[^\\s/\\u0000-\\u001f\\u007f])?$' });
-const Site = Type.String({ maxLength: 100 });
-const AddNode = Type.Object({ name: NodeName, site: Type.Optional(Site), tags: Type.Optional(Tags) });
+const NodeName = Type.String({
+  minLength: 1,
+  maxLength: LIMITS.nodeNameChars,
+  pattern: '^[^\\s/\\u0000-\\u001f\\u007f]([^/\\u0000-\\u001f\\u007f]*[^\\s/\\u0000-\\u001f\\u007f])?$',
+  description: '1 to 253 printable characters, no slash, no space at either end',
+});
+const Site = Type.String({ maxLength: 100, pattern: '^[^\\u0000-\\u001f\\u007f]*$', description: 'at most 100 printable characters' });
+const NodeTags = Type.Record(TagName, Type.String({ maxLength: 200, pattern: '^[^\\u0000]*$', description: 'at most 200 characters' }), {
+  maxProperties: LIMITS.tagsPerNode,
+  additionalProperties: false,
+});
+const AddNode = Type.Object({ name: NodeName, site: Type.Optional(Site), tags: Type.Optional(NodeTags) }, { additionalProperties: false });
 const WithToken = Type.Object({ node: NodeSummary, token: Type.String({ description: 'Shown once; the collector keeps its hash.' }) });
 const NodeParams = Type.Object({ name: Type.String() });
-const AddToken = Type.Object({ name: Type.String({ minLength: 1, maxLength: 100 }), role: Type.Union([Type.Literal('read'), Type.Literal('admin')]) });
+const TokenName = Type.String({ minLength: 1, maxLength: 100, pattern: '^[^/\\u0000-\\u001f\\u007f]+$', description: '1 to 100 printable characters, no slash' });
+const AddToken = Type.Object({ name: TokenName, role: Type.Union([Type.Literal('read'), Type.Literal('admin')]) });
 const TokenView = Type.Object({ name: Type.String(), role: Type.String(), createdAt: Type.String() });
 
 /** What each step of a node's life may follow. */

@@ -39,7 +39,7 @@ export class Components {
     const components = this.#components.map((component) => {
       const reading = component.read();
       if (component.last?.status !== reading.status) component.last = { status: reading.status, since: this.#clock.wallMs() };
-      const worst = component.needed ? reading.status : RANK[reading.status] > 0 ? 'degraded' : reading.status;
+      const worst = component.needed || RANK[reading.status] <= RANK.degraded ? reading.status : 'degraded';
       if (RANK[worst] > RANK[status]) status = worst;
       return { name: component.name, status: reading.status, detail: reading.detail, since: new Date(reading.since ?? component.last.since).toISOString() };
     });

@@ -6,7 +6,7 @@ import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { hkdfSync, timingSafeEqual } from 'node:crypto';
 import { EXIT, OperationalFailure, sentenceOf, writeFileAtomically } from '@tidemark/service';
-import { hashToken, newToken } from '../fleet/token.ts';
+import { hashToken, newToken } from './token.ts';
 
 const LOOK_AGAIN_MS = 1_000;
 

@@ -8,7 +8,7 @@ import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import { LIMITS } from '@tidemark/protocol';
 import type { Log } from '@tidemark/service';
-import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
+import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
 import { authenticate, type AuthenticateOptions } from './authenticate.ts';
 import { jsonBodies } from './body.ts';
 import { documentation } from './documentation.ts';
@@ -33,7 +33,7 @@ const KEEP_ALIVE_MS = 650_000;
 export async function buildServer(options: ServerOptions): Promise<FastifyInstance> {
   const app: FastifyInstance = Fastify({
     loggerInstance: options.log as FastifyBaseLogger,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     trustProxy: false,
     bodyLimit: LIMITS.bodyBytes,
     // Reads slower than this are cut: a slow client must not hold a connection for ever.
