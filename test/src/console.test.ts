@@ -347,6 +347,12 @@ test('on a phone all of it can be read without scrolling sideways', async () => 
   await page.locator('.node-title').waitFor();
   expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
   await picture(page, 'phone-node');
+  await page.goBack();
+  await server.stop();
+  await banner(page).waitFor();
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+  await picture(page, 'phone-lost');
+  await server.start();
 });
 
 test('a refresh of a thousand nodes scripts for less than 50 ms, and the rest of the time nearly nothing', async () => {

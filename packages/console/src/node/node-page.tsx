@@ -32,7 +32,7 @@ function Fact({ label, children }: { label: string; children: ComponentChildren 
 
 function Facts({ node, detail }: { node: OverviewNode; detail: NodeDetail | null }): JSX.Element {
   return (
-    <dl class={conditionOf(node) === 'down' ? 'facts aged' : 'facts'}>
+    <dl class="facts">
       <Fact label="CPU">
         <RatioLevel ratio={node.cpu.usageRatio} bounds={CPU_BOUNDS} />
       </Fact>
@@ -144,7 +144,7 @@ export function NodePage({ name }: { name: string }): JSX.Element {
   }
   const detail = answer?.ok === true ? answer.value : null;
   return (
-    <article class="node-page">
+    <article class={conditionOf(node) === 'down' ? 'node-page aged' : 'node-page'}>
       {back}
       <div class="node-title">
         <h1>
