@@ -122,7 +122,6 @@ export async function startCollector(options: CollectorOptions): Promise<Started
     adminToken,
     clock,
     publicUrl,
-    secureCookies: publicUrl?.protocol === 'https:',
     onAnswered: ({ method, routeOptions }, status, seconds) => {
       if (routeOptions.config.access === 'agent') own.acknowledged(seconds);
       else own.requestAnswered(method, routeOptions.url ?? 'none', status, seconds);

@@ -2,10 +2,10 @@
  * The admin token: a file of mode 0600 in the data directory, made at the first start and read again when
  * it changes, so that `token reset` takes effect on a running collector.
  */
-import { existsSync, readFileSync, statSync } from 'node:fs';
+import { chownSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { hkdfSync, timingSafeEqual } from 'node:crypto';
-import { EXIT, OperationalFailure, sentenceOf, writeFileAtomically } from '@tidemark/service';
+import { EXIT, OperationalFailure, codeOf, sentenceOf, writeFileAtomically } from '@tidemark/service';
 import { hashToken, newToken } from './token.ts';
 
 const LOOK_AGAIN_MS = 1_000;
@@ -15,25 +15,48 @@ export const adminTokenFile = (dataDir: string): string => join(dataDir, 'admin-
 /** Makes a new admin token; every session made with the old one ends. Returns the token. */
 export function resetAdminToken(dataDir: string): string {
   const token = newToken('admin');
-  writeFileAtomically(adminTokenFile(dataDir), `${token}\n`, 0o600);
+  const file = adminTokenFile(dataDir);
+  try {
+    writeFileAtomically(file, `${token}\n`, 0o600);
+    // Reset by root, the token of a collector that runs as somebody else must stay readable to it.
+    const { uid, gid } = statSync(dataDir);
+    if (uid !== statSync(file).uid) chownSync(file, uid, gid);
+  } catch (error) {
+    const why =
+      codeOf(error) === 'ENOENT'
+        ? 'there is no such directory'
+        : codeOf(error) === 'EACCES'
+          ? 'this user may not write there'
+          : sentenceOf(error);
+    throw new OperationalFailure(
+      `The admin token cannot be written to ${file}: ${why}. Name the collector's data directory with --data-dir.`,
+      EXIT.dataDirectory,
+      { cause: error },
+    );
+  }
   return token;
 }
 
 export class AdminToken {
   readonly file: string;
   #token = '';
-  #changedMs = -1;
+  #version = '';
   #lookedMs = Number.NEGATIVE_INFINITY;
 
   constructor(dataDir: string) {
     this.file = adminTokenFile(dataDir);
     if (!existsSync(this.file)) resetAdminToken(dataDir);
     try {
-      this.#read(statSync(this.file).mtimeMs);
+      this.#read(versionOf(this.file));
     } catch (error) {
-      throw new OperationalFailure(`The admin token cannot be read: ${sentenceOf(error)}. Make a new one with: tidemark-collector token reset`, EXIT.dataDirectory, { cause: error });
+      throw new OperationalFailure(
+        `The admin token cannot be read: ${sentenceOf(error)}. Make a new one with: tidemark-collector token reset`,
+        EXIT.dataDirectory,
+        { cause: error },
+      );
     }
-    if (this.#token === '') throw new OperationalFailure(`${this.file} is empty. Make a new token with: tidemark-collector token reset`, EXIT.dataDirectory);
+    if (this.#token === '')
+      throw new OperationalFailure(`${this.file} is empty. Make a new token with: tidemark-collector token reset`, EXIT.dataDirectory);
   }
 
   /** Whether this is the admin token, in constant time. */
@@ -51,17 +74,23 @@ export class AdminToken {
     if (now - this.#lookedMs < LOOK_AGAIN_MS) return this.#token;
     this.#lookedMs = now;
     try {
-      const { mtimeMs } = statSync(this.file);
-      if (mtimeMs !== this.#changedMs) this.#read(mtimeMs);
+      const version = versionOf(this.file);
+      if (version !== this.#version) this.#read(version);
     } catch {
       // The file is being replaced, or gone: the token that was known holds.
     }
     return this.#token;
   }
 
-  #read(mtimeMs: number): void {
+  #read(version: string): void {
     const token = readFileSync(this.file, 'utf8').trim();
-    this.#changedMs = mtimeMs;
+    this.#version = version;
     if (token !== '') this.#token = token;
   }
+}
+
+/** Two resets within one tick of the file system's clock differ in their inode. */
+function versionOf(file: string): string {
+  const { mtimeMs, ino } = statSync(file);
+  return `${mtimeMs} ${ino}`;
 }

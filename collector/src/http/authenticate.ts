@@ -7,6 +7,7 @@ import { ProblemError } from '@tidemark/protocol';
 import type { Clock } from '@tidemark/service';
 import type { NodeRecord } from '../fleet/node.ts';
 import type { AdminToken } from './admin-token.ts';
+import { NodeRates } from './node-rates.ts';
 import { SESSION_COOKIE, SESSION_IDLE_MS, openSession, renewed, sealSession, type Session } from './session.ts';
 
 export type Access = 'public' | 'agent' | 'read' | 'admin';
@@ -35,25 +36,31 @@ export interface AuthenticateOptions {
   credentials: Credentials;
   adminToken: AdminToken;
   clock: Clock;
-  /** Cookies are marked Secure when the collector is reached by https. */
-  secureCookies: boolean;
+  /** What the collector is called from outside. With https cookies are marked Secure, and browsers are told to stay with it. */
+  publicUrl: URL | undefined;
 }
 
+export const isHttps = (publicUrl: URL | undefined): boolean => publicUrl?.protocol === 'https:';
+
 const AGENT_RETRY_SECONDS = 60;
+/** Far above any interval, urgent reports and a backlog together; what is beyond is a fault, and is told to wait. */
+const AGENT_REQUESTS_PER_MINUTE = 1_200;
 
 export function accessOf(request: Pick<FastifyRequest, 'routeOptions' | 'method'>): Access {
   return request.routeOptions.config.access ?? (request.method === 'GET' || request.method === 'HEAD' ? 'read' : 'admin');
 }
 
 export function authenticate(app: FastifyInstance, options: AuthenticateOptions): void {
+  const agentRates = new NodeRates(AGENT_REQUESTS_PER_MINUTE, options.clock);
   app.decorateRequest('principal', undefined);
   app.addHook('onRequest', (request, reply, done) => {
-    // An address that does not exist says so to those who may look; to others it says that it wants a credential.
     const access = accessOf(request);
     if (access === 'public') return done();
     const principal = bearerPrincipal(request, options) ?? sessionPrincipal(request, reply, options);
     if (principal === undefined) throw new ProblemError('credential_missing', 'Sign in, or send "Authorization: Bearer TOKEN".');
-    admit(access, principal);
+    // That an address does not exist is told to everyone who is known here, and to nobody else.
+    if (!request.is404) admit(access, principal);
+    if (principal.kind === 'agent') agentRates.count(principal.node);
     request.principal = principal;
     done();
   });
@@ -61,11 +68,12 @@ export function authenticate(app: FastifyInstance, options: AuthenticateOptions)
 
 function admit(access: Access, principal: Principal): void {
   if (access === 'agent') {
-    if (principal.kind !== 'agent') throw new ProblemError('role_insufficient', 'Only agents report; this is not an agent\'s token.');
+    if (principal.kind !== 'agent') throw new ProblemError('role_insufficient', "Only agents report; this is not an agent's token.");
     return;
   }
-  if (principal.kind === 'agent') throw new ProblemError('role_insufficient', 'An agent\'s token may report, and nothing else.');
-  if (access === 'admin' && principal.role !== 'admin') throw new ProblemError('role_insufficient', 'This token may read, and this would change something.');
+  if (principal.kind === 'agent') throw new ProblemError('role_insufficient', "An agent's token may report, and nothing else.");
+  if (access === 'admin' && principal.role !== 'admin')
+    throw new ProblemError('role_insufficient', 'This token may read, and this would change something.');
 }
 
 function bearerPrincipal(request: FastifyRequest, { credentials, adminToken }: AuthenticateOptions): Principal | undefined {
@@ -78,14 +86,28 @@ function bearerPrincipal(request: FastifyRequest, { credentials, adminToken }: A
   const program = credentials.findApiToken(token);
   if (program !== undefined) return { kind: 'program', name: program.name, role: program.role };
   if (adminToken.matches(token)) return { kind: 'program', name: 'admin token', role: 'admin' };
-  throw new ProblemError('credential_unknown', 'No node, program or person has this token here. Was it made by another collector, or replaced?');
+  throw new ProblemError(
+    'credential_unknown',
+    'No node, program or person has this token here. Was it made by another collector, or replaced?',
+  );
 }
 
 function agentPrincipal({ node, revoked }: { node: NodeRecord; revoked: boolean }): Principal {
   const wait = { retryAfterSeconds: AGENT_RETRY_SECONDS };
-  if (node.state === 'retired') throw new ProblemError('node_retired', `"${node.name}" has been retired. To bring it back, add it again.`, wait);
-  if (revoked || node.state === 'revoked') throw new ProblemError('node_revoked', `The token of "${node.name}" has been revoked. A new one: tidemark-collector nodes token ${JSON.stringify(node.name)}`, wait);
-  if (node.state === 'pending') throw new ProblemError('node_pending', `"${node.name}" waits to be approved: tidemark-collector nodes approve ${JSON.stringify(node.name)}`, wait);
+  if (node.state === 'retired')
+    throw new ProblemError('node_retired', `"${node.name}" has been retired. To bring it back, add it again.`, wait);
+  if (revoked || node.state === 'revoked')
+    throw new ProblemError(
+      'node_revoked',
+      `The token of "${node.name}" has been revoked. A new one: tidemark-collector nodes token ${JSON.stringify(node.name)}`,
+      wait,
+    );
+  if (node.state === 'pending')
+    throw new ProblemError(
+      'node_pending',
+      `"${node.name}" waits to be approved: tidemark-collector nodes approve ${JSON.stringify(node.name)}`,
+      wait,
+    );
   return { kind: 'agent', node };
 }
 
@@ -96,30 +118,32 @@ function sessionPrincipal(request: FastifyRequest, reply: FastifyReply, options:
   const key = options.adminToken.sessionKey();
   const session = openSession(cookie, key, now);
   if (session === undefined || session === 'expired') throw new ProblemError('session_expired', 'Sign in again.');
-  if (request.method !== 'GET' && request.method !== 'HEAD') requireSameOrigin(request);
+  if (request.method !== 'GET' && request.method !== 'HEAD') requireSameOrigin(request, options.publicUrl);
   const longer = renewed(session, now);
   if (longer !== undefined) setSessionCookie(reply, longer, options);
   return { kind: 'person', role: 'admin', session: longer ?? session };
 }
 
 /** A page of another site can make a browser send the cookie along; the browser says where the request comes from. */
-export function requireSameOrigin(request: FastifyRequest): void {
+export function requireSameOrigin(request: FastifyRequest, publicUrl: URL | undefined): void {
   const site = request.headers['sec-fetch-site'];
   if (site !== undefined) {
-    if (site !== 'same-origin' && site !== 'none') throw new ProblemError('origin_foreign', 'This request came from another site\'s page.');
+    if (site !== 'same-origin' && site !== 'none') throw new ProblemError('origin_foreign', "This request came from another site's page.");
     return;
   }
   const { origin, host } = request.headers;
   if (origin === undefined) return;
-  if (!URL.canParse(origin) || new URL(origin).host !== host) throw new ProblemError('origin_foreign', 'This request came from another site\'s page.');
+  if (origin === publicUrl?.origin) return;
+  if (!URL.canParse(origin) || new URL(origin).host !== host)
+    throw new ProblemError('origin_foreign', "This request came from another site's page.");
 }
 
-export function setSessionCookie(reply: FastifyReply, session: Session, { adminToken, secureCookies }: AuthenticateOptions): void {
+export function setSessionCookie(reply: FastifyReply, session: Session, { adminToken, publicUrl }: AuthenticateOptions): void {
   void reply.setCookie(SESSION_COOKIE, sealSession(session, adminToken.sessionKey()), {
     path: '/',
     httpOnly: true,
     sameSite: 'strict',
-    secure: secureCookies,
+    secure: isHttps(publicUrl),
     maxAge: SESSION_IDLE_MS / 1_000,
   });
 }

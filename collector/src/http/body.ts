@@ -12,19 +12,25 @@ const inflate = promisify(gunzip);
 
 export function jsonBodies(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'buffer', bodyLimit: LIMITS.bodyBytes }, async (request: { headers: Record<string, string | string[] | undefined> }, body: Buffer) => {
-    const encoding = request.headers['content-encoding'];
-    const text = encoding === undefined || encoding === 'identity' ? body : await inflated(body, encoding);
-    return parseJson(text);
-  });
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer', bodyLimit: LIMITS.bodyBytes },
+    async (request: { headers: Record<string, string | string[] | undefined> }, body: Buffer) => {
+      const encoding = request.headers['content-encoding'];
+      const text = encoding === undefined || encoding === 'identity' ? body : await inflated(body, encoding);
+      return parseJson(text);
+    },
+  );
 }
 
 async function inflated(body: Buffer, encoding: string | string[]): Promise<Buffer> {
-  if (encoding !== 'gzip') throw new ProblemError('media_type_unsupported', `Content-Encoding ${JSON.stringify(encoding)} is not understood; send gzip or none.`);
+  if (encoding !== 'gzip')
+    throw new ProblemError('media_type_unsupported', `Content-Encoding ${JSON.stringify(encoding)} is not understood; send gzip or none.`);
   try {
     return await inflate(body, { maxOutputLength: LIMITS.inflatedBytes });
   } catch (error) {
-    if (codeOf(error) === 'ERR_BUFFER_TOO_LARGE') throw new ProblemError('body_too_large', `The body inflates to more than ${LIMITS.inflatedBytes} bytes.`, { cause: error });
+    if (codeOf(error) === 'ERR_BUFFER_TOO_LARGE')
+      throw new ProblemError('body_too_large', `The body inflates to more than ${LIMITS.inflatedBytes} bytes.`, { cause: error });
     throw new ProblemError('encoding_invalid', `The body is not gzip, or is cut off: ${sentenceOf(error)}.`, { cause: error });
   }
 }

@@ -16,8 +16,9 @@ const TYPES: Readonly<Record<string, string>> = {
   '.webmanifest': 'application/manifest+json',
 };
 /** Addresses that the page itself makes sense of. */
-const PAGES = ['/', '/sign-in', '/nodes', '/nodes/*', '/alerts', '/alerts/*', '/settings'];
-const NOT_BUILT = '<!doctype html><html lang="en"><title>Tidemark</title><p>The console has not been built: <code>npm run build</code>. The API is at <a href="/api/docs">/api/docs</a>.';
+const PAGES = ['/', '/sign-in', '/add-node', '/nodes', '/nodes/*'];
+const NOT_BUILT =
+  '<!doctype html><html lang="en"><title>Tidemark</title><p>The console has not been built: <code>npm run build</code>. The API is at <a href="/api/docs">/api/docs</a>.';
 
 interface File {
   type: string;
@@ -30,7 +31,11 @@ export function consoleFiles(app: FastifyInstance, directory: string): void {
   const files = readFiles(directory);
   const page = files.get('/index.html') ?? toFile('.html', Buffer.from(NOT_BUILT));
   for (const url of PAGES) {
-    app.get(url, { config: { access: 'public' }, schema: { hide: true }, handler: (request, reply) => sendFile(request, reply.header('cache-control', 'no-cache'), page) });
+    app.get(url, {
+      config: { access: 'public' },
+      schema: { hide: true },
+      handler: (request, reply) => sendFile(request, reply.header('cache-control', 'no-cache'), page),
+    });
   }
   app.get('/assets/*', {
     config: { access: 'public' },
@@ -43,7 +48,11 @@ export function consoleFiles(app: FastifyInstance, directory: string): void {
   });
   for (const [url, file] of files) {
     if (url === '/index.html' || url.startsWith('/assets/')) continue;
-    app.get(url, { config: { access: 'public' }, schema: { hide: true }, handler: (request, reply) => sendFile(request, reply.header('cache-control', 'max-age=3600'), file) });
+    app.get(url, {
+      config: { access: 'public' },
+      schema: { hide: true },
+      handler: (request, reply) => sendFile(request, reply.header('cache-control', 'max-age=3600'), file),
+    });
   }
 }
 
@@ -57,7 +66,12 @@ function sendFile(request: FastifyRequest, reply: FastifyReply, file: File): Fas
 
 function toFile(extension: string, plain: Buffer): File {
   const worth = plain.length > 1_024 && extension !== '.png';
-  return { type: TYPES[extension] ?? 'application/octet-stream', plain, gzip: worth ? gzipSync(plain) : undefined, brotli: worth ? brotliCompressSync(plain) : undefined };
+  return {
+    type: TYPES[extension] ?? 'application/octet-stream',
+    plain,
+    gzip: worth ? gzipSync(plain) : undefined,
+    brotli: worth ? brotliCompressSync(plain) : undefined,
+  };
 }
 
 function readFiles(directory: string): Map<string, File> {

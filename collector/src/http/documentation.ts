@@ -22,10 +22,19 @@ function swaggerOptions(version: string): FastifyDynamicSwaggerOptions {
 
 function routes(app: FastifyInstance): void {
   const hidden = { config: { access: 'public' as const }, schema: { hide: true } };
-  app.get('/api/openapi.json', { ...hidden, handler: async (_, reply) => reply.type('application/json; charset=utf-8').send(JSON.stringify(app.swagger())) });
+  app.get('/api/openapi.json', {
+    ...hidden,
+    handler: async (_, reply) => reply.type('application/json; charset=utf-8').send(JSON.stringify(app.swagger())),
+  });
   app.get('/api/docs', { ...hidden, handler: async (_, reply) => reply.type('text/html; charset=utf-8').send(DOCUMENTATION_PAGE) });
-  app.get('/api/docs/page.js', { ...hidden, handler: async (_, reply) => reply.type('text/javascript; charset=utf-8').send(DOCUMENTATION_SCRIPT) });
-  app.get('/api/docs/page.css', { ...hidden, handler: async (_, reply) => reply.type('text/css; charset=utf-8').send(DOCUMENTATION_STYLE) });
+  app.get('/api/docs/page.js', {
+    ...hidden,
+    handler: async (_, reply) => reply.type('text/javascript; charset=utf-8').send(DOCUMENTATION_SCRIPT),
+  });
+  app.get('/api/docs/page.css', {
+    ...hidden,
+    handler: async (_, reply) => reply.type('text/css; charset=utf-8').send(DOCUMENTATION_STYLE),
+  });
 }
 
 export const documentation = { swaggerOptions, routes };

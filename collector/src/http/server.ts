@@ -6,26 +6,26 @@ import cookie from '@fastify/cookie';
 import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
-import { LIMITS } from '@tidemark/protocol';
+import { LIMITS, ProblemError } from '@tidemark/protocol';
 import type { Log } from '@tidemark/service';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
-import { authenticate, type AuthenticateOptions } from './authenticate.ts';
+import { accessOf, authenticate, isHttps, type AuthenticateOptions } from './authenticate.ts';
 import { jsonBodies } from './body.ts';
 import { documentation } from './documentation.ts';
-import { problemReplies } from './problem-reply.ts';
+import { problemReplies, unroutable } from './problem-reply.ts';
 import { sessionRoutes } from './session-routes.ts';
 
 export interface ServerOptions extends AuthenticateOptions {
   log: Log;
   version: string;
-  /** https when people reach the collector that way: then browsers are told to stay there. */
-  publicUrl: URL | undefined;
   /** Called after each answer, with what a metric wants to know. */
   onAnswered?: (request: FastifyRequest, status: number, seconds: number) => void;
 }
 
-/** A person's browser asks every few seconds; a script may ask faster. Agents are bounded by their tokens. */
+/** A person's browser asks every few seconds. Behind a proxy this is for all people together. */
 const REQUESTS_PER_MINUTE = 3_000;
+/** Prometheus may scrape each of some thousand nodes on its own, several times a minute. */
+const PROGRAM_REQUESTS_PER_MINUTE = 60_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 650_000;
 
@@ -41,23 +41,19 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     // Agents report every few seconds to minutes and keep their connection in between.
     keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: 'idle',
-    return503OnClosing: true,
+    // A problem document says so instead (below).
+    return503OnClosing: false,
+    frameworkErrors: unroutable,
     routerOptions: { maxParamLength: LIMITS.nodeNameChars * 12, ignoreTrailingSlash: true },
-    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false } },
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, allErrors: false, verbose: true } },
   });
   problemReplies(app);
   jsonBodies(app);
   await app.register(cookie);
   await app.register(helmet, helmetOptions(options.publicUrl));
+  refuseWhileClosing(app);
   authenticate(app, options);
-  await app.register(rateLimit, {
-    global: true,
-    hook: 'preHandler',
-    max: REQUESTS_PER_MINUTE,
-    timeWindow: '1 minute',
-    allowList: (request) => request.principal?.kind === 'agent' || request.routeOptions.config.access === 'public' && request.method === 'GET',
-    keyGenerator: (request) => request.ip,
-  });
+  await limitRates(app);
   await app.register(swagger, documentation.swaggerOptions(options.version));
   app.addHook('onSend', (_, reply, payload, done) => {
     if (!reply.hasHeader('cache-control')) void reply.header('cache-control', 'no-store');
@@ -73,6 +69,36 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   sessionRoutes(app, options);
   documentation.routes(app);
   return app;
+}
+
+/** A balancer and the agents go elsewhere, or come back: what is under way is finished first. */
+function refuseWhileClosing(app: FastifyInstance): void {
+  let closing = false;
+  app.addHook('preClose', (done) => {
+    closing = true;
+    done();
+  });
+  app.addHook('onRequest', (request, _, done) => {
+    if (closing && accessOf(request) !== 'public')
+      throw new ProblemError('shutting_down', 'Try again in a few seconds.', { retryAfterSeconds: 5 });
+    done();
+  });
+}
+
+async function limitRates(app: FastifyInstance): Promise<void> {
+  app.addHook('onRoute', (route) => {
+    // Agents are limited one by one where they are authenticated, which costs less; files are read from memory.
+    const access = route.config?.access;
+    if (access === 'agent' || (access === 'public' && route.method !== 'POST')) route.config = { ...route.config, rateLimit: false };
+  });
+  await app.register(rateLimit, {
+    global: true,
+    hook: 'preHandler',
+    timeWindow: '1 minute',
+    max: ({ principal }) => (principal?.kind === 'program' ? PROGRAM_REQUESTS_PER_MINUTE : REQUESTS_PER_MINUTE),
+    // Behind a proxy all people have its address; a program is known by its token.
+    keyGenerator: ({ principal, ip }) => (principal?.kind === 'program' ? `program ${principal.name}` : ip),
+  });
 }
 
 function helmetOptions(publicUrl: URL | undefined): object {
@@ -92,10 +118,10 @@ function helmetOptions(publicUrl: URL | undefined): object {
         frameAncestors: ["'none'"],
       },
     },
-    hsts: publicUrl?.protocol === 'https:' ? { maxAge: 31_536_000 } : false,
+    hsts: isHttps(publicUrl) ? { maxAge: 31_536_000 } : false,
     referrerPolicy: { policy: 'no-referrer' },
     // These only mean something on https, and browsers complain about them on http.
-    crossOriginOpenerPolicy: publicUrl?.protocol === 'https:',
-    originAgentCluster: publicUrl?.protocol === 'https:',
+    crossOriginOpenerPolicy: isHttps(publicUrl),
+    originAgentCluster: isHttps(publicUrl),
   };
 }

@@ -15,8 +15,9 @@ export function sessionRoutes(app: FastifyInstance, options: AuthenticateOptions
     config: { access: 'public', rateLimit: { max: SIGN_INS_PER_MINUTE, timeWindow: '1 minute' } },
     schema: { tags: ['session'], summary: 'Sign in with the admin token', body: SignIn, response: { 204: Type.Null() } },
     handler: async (request, reply) => {
-      requireSameOrigin(request);
-      if (!options.adminToken.matches(request.body.token.trim())) throw new ProblemError('credential_unknown', 'This is not the admin token.');
+      requireSameOrigin(request, options.publicUrl);
+      if (!options.adminToken.matches(request.body.token.trim()))
+        throw new ProblemError('credential_unknown', 'This is not the admin token.');
       setSessionCookie(reply, newSession(options.clock.wallMs()), options);
       return reply.code(204).send(null);
     },

@@ -19,7 +19,7 @@ export const PROBLEMS = {
   node_unknown: { status: 404, title: 'No node has this name' },
   token_unknown: { status: 404, title: 'No API token has this name' },
   method_not_allowed: { status: 405, title: 'This address does not take that method' },
-  name_taken: { status: 409, title: 'A node of this name exists already' },
+  name_taken: { status: 409, title: 'This name is taken' },
   state_conflict: { status: 409, title: 'The node is not in a state that allows this' },
   body_too_large: { status: 413, title: 'The body is larger than is accepted' },
   media_type_unsupported: { status: 415, title: "The body's Content-Type or Content-Encoding is not supported" },

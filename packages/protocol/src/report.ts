@@ -47,9 +47,9 @@ export const Report = Type.Object({
 });
 export type Report = Static<typeof Report>;
 
-export const Tags = Type.Record(Type.String({ pattern: '^[A-Za-z][A-Za-z0-9_.-]{0,62}$' }), Type.String({ maxLength: 200 }), {
-  maxProperties: LIMITS.tagsPerNode,
-});
+export const TagName = Type.String({ pattern: '^[A-Za-z][A-Za-z0-9_.-]{0,62}$' });
+export const TagValue = Type.String({ maxLength: 200 });
+export const Tags = Type.Record(TagName, TagValue, { maxProperties: LIMITS.tagsPerNode });
 export type Tags = Static<typeof Tags>;
 
 /** The body of the request: who sends, when, and one report or a backlog of them. */
