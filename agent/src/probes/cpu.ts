@@ -71,7 +71,16 @@ export function cpuProbe(options: CpuProbeOptions, clock: Clock): Probe {
   const loadavg = new KernelFile(join(options.procfs, 'loadavg'));
   const cgroup = new Cgroup(options.procfs, options.cgroupfs);
   const times = new CpuTimes();
-  let before = read();
+  let before = baseLine();
+
+  /** What cannot be read will be this probe's failure when it is collected; making it must not stop the agent. */
+  function baseLine(): Reading | undefined {
+    try {
+      return read();
+    } catch {
+      return undefined;
+    }
+  }
 
   function read(): Reading {
     times.read(stat.mustRead());
@@ -80,7 +89,7 @@ export function cpuProbe(options: CpuProbeOptions, clock: Clock): Probe {
 
   function record(block: BlockRecorder): void {
     const now = read();
-    block.add(CPU_USAGE_RATIO, usageRatio(before, now));
+    block.add(CPU_USAGE_RATIO, before === undefined ? null : usageRatio(before, now));
     before = now;
     if (now.allowance !== undefined) block.add(limitCores, now.allowance.limitCores);
     const load = loadavg.mustRead();
@@ -94,7 +103,7 @@ export function cpuProbe(options: CpuProbeOptions, clock: Clock): Probe {
     name: 'cpu',
     collect(context) {
       const block = context.block();
-      const waitMs = before.atMs + STRETCH_MS - clock.monotonicMs();
+      const waitMs = before === undefined ? 0 : before.atMs + STRETCH_MS - clock.monotonicMs();
       if (waitMs > 0) return sleep(waitMs).then(() => record(block));
       return record(block);
     },

@@ -65,12 +65,13 @@ export class StatfsGate {
     this.#outstanding.add(path);
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, this.#timeoutMs, 'error');
-      this.#statfs(path)
-        .then(resolve, (error: unknown) => resolve(codeOf(error) === 'ENOENT' ? 'absent' : 'error'))
-        .finally(() => {
-          clearTimeout(timer);
-          this.#outstanding.delete(path);
-        });
+      const settle = (answer: Answer): void => {
+        clearTimeout(timer);
+        // Before anyone hears of it: a lane that goes on must find its own place free.
+        this.#outstanding.delete(path);
+        resolve(answer);
+      };
+      this.#statfs(path).then(settle, (error: unknown) => settle(codeOf(error) === 'ENOENT' ? 'absent' : 'error'));
     });
   }
 }
