@@ -1,3 +1,13 @@
-/** What tests of the whole may use of the agent. */
+/** The agent as a library: for the simulated fleet and for tests, which run it with probes of their own. */
+export * from './agent.ts';
+export type { Probe, ProbeContext } from './probes/probe.ts';
+export { noData } from './probes/probe.ts';
+export { BlockRecorder, metric, type Metric } from './probes/recorder.ts';
+export { createProbes, type ProbeOptions } from './probes/index.ts';
 export { createPostgresProbes, type PostgresConfig, type PostgresProbeOptions } from './probes/postgres.ts';
 export { ProbeRunner, type Collection } from './probes/runner.ts';
+export { openDiskSpool, type DiskSpoolOptions } from './spool/disk-spool.ts';
+export { MemorySpool } from './spool/memory-spool.ts';
+export type { NewReport, Spool, SpoolBounds, SpooledReport, SpoolState } from './spool/spool.ts';
+export { createConnections } from './uplink/http-post.ts';
+export type { UplinkPhase, UplinkState } from './uplink/uplink.ts';

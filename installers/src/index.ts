@@ -1,1 +1,2 @@
-export {};
+/** What puts the agent on a node: for now, the agent as one file with the flags it runs with. */
+export { AGENT_FLAGS, bundleAgent, type BundleResult } from './bundle.ts';

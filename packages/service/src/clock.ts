@@ -12,6 +12,28 @@ export const systemClock: Clock = {
   monotonicMs: () => performance.now(),
 };
 
+/** Below this the two sources differ by their resolution and by slewing, not because the machine slept. */
+const SLEPT_MS = 1_000;
+
+/**
+ * The system's clock whose monotonic side also counts the time a machine was suspended, to the millisecond.
+ * `performance.now()` stands still meanwhile; `uptimeSeconds` (as `os.uptime`) does not, but has a resolution
+ * of 10 ms, so it only tells when and how far to move on. Never runs backwards.
+ */
+export function createSuspendAwareClock(uptimeSeconds: () => number, base: Clock = systemClock): Clock {
+  const ahead = (): number => uptimeSeconds() * 1000 - base.monotonicMs();
+  const atStart = ahead();
+  let sleptMs = 0;
+  return {
+    wallMs: () => base.wallMs(),
+    monotonicMs() {
+      const driftMs = ahead() - atStart - sleptMs;
+      if (driftMs > SLEPT_MS) sleptMs += driftMs;
+      return base.monotonicMs() + sleptMs;
+    },
+  };
+}
+
 /** A clock that moves only when told to. */
 export class ManualClock implements Clock {
   #wallMs: number;

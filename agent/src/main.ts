@@ -1,0 +1,92 @@
+#!/usr/bin/env node
+/** The program `tidemark-agent`: its command line, and the only place of the agent that reads arguments and environment. */
+import { readFileSync } from 'node:fs';
+import { uptime } from 'node:os';
+import { addOptions, EXIT, loadOptions, runProgram } from '@tidemark/service';
+import { Command, CommanderError } from 'commander';
+import { AGENT_OPTIONS, defaultConfigFile, type AgentOptionValues, type Surroundings } from './config.ts';
+
+// Dead network mounts hold a thread each: there must be others for the disk and for DNS. Read by libuv at its first use.
+process.env['UV_THREADPOOL_SIZE'] ??= '16';
+
+/** Put in by the bundler. */
+declare const TIDEMARK_VERSION: string | undefined;
+const version =
+  typeof TIDEMARK_VERSION === 'string'
+    ? TIDEMARK_VERSION
+    : (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }).version;
+
+const surroundings: Surroundings = { environment: process.env, platform: process.platform, uid: process.getuid?.() };
+
+async function main(): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const options = (command: Command): AgentOptionValues =>
+    loadOptions('tidemark-agent', AGENT_OPTIONS, {
+      flags: command.opts(),
+      environment: process.env,
+      defaultFile: defaultConfigFile(surroundings),
+    }).values;
+  const say = ({ output, exitCode: code }: { output: string; exitCode: number }): void => {
+    process.stdout.write(output);
+    exitCode = code;
+  };
+  const program = new Command('tidemark-agent')
+    .description('Watches this machine and its PostgreSQL servers and reports to a Tidemark collector.')
+    .version(version)
+    .helpCommand(false)
+    .showHelpAfterError('(see --help)')
+    .exitOverride();
+  addOptions(program.command('run').description('report to a collector until stopped'), AGENT_OPTIONS)
+    .addHelpText('after', RUN_EXAMPLES)
+    .action(async (_flags, command: Command) => {
+      const { run } = await import('./commands/run.ts');
+      exitCode = await run(options(command), { version, surroundings, uptimeSeconds: uptime });
+    });
+  addOptions(program.command('collect').description('take one report and print it; needs no collector'), AGENT_OPTIONS)
+    .option('--json', 'for programs: every series and observation')
+    .addHelpText('after', COLLECT_EXAMPLES)
+    .action(async (_flags, command: Command) => {
+      const { collect } = await import('./commands/collect.ts');
+      say(await collect(options(command), surroundings, command.opts()['json'] === true));
+    });
+  addOptions(program.command('status').description('what the running agent does, since when, and what troubles it'), AGENT_OPTIONS)
+    .option('--json', 'for programs')
+    .addHelpText('after', STATUS_EXAMPLES)
+    .action(async (_flags, command: Command) => {
+      const { status } = await import('./commands/status.ts');
+      say(status(options(command), surroundings, Date.now(), command.opts()['json'] === true));
+    });
+  try {
+    await program.parseAsync(process.argv);
+  } catch (error) {
+    // Commander has said what was wrong, or printed the help that was asked for.
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+  return exitCode;
+}
+
+const RUN_EXAMPLES = `
+Every option can also stand in the configuration file (/etc/tidemark/agent.yaml unless --config names
+another) under its name in camel case, or in the environment as TIDEMARK_NAME. Flags win over the
+environment, the environment over the file.
+
+Examples:
+  tidemark-agent run --server http://collector:5000 --token-file /etc/tidemark/token
+  tidemark-agent run --server https://tidemark.example --token-file token --site berlin --tag role=db \\
+    --postgres postgres://monitor@localhost:5432/postgres`;
+const COLLECT_EXAMPLES = `
+Exits with 0, or with 1 when a probe failed.
+
+Examples:
+  tidemark-agent collect
+  tidemark-agent collect --postgres postgres://monitor@localhost:5432/postgres
+  tidemark-agent collect --json | jq '.series[] | select(.metric == "tidemark_cpu_usage_ratio").value'`;
+const STATUS_EXAMPLES = `
+Exits with 0 when all is well, 1 when something troubles the agent, 3 when none is running.
+
+Examples:
+  tidemark-agent status
+  tidemark-agent status --data-dir /var/lib/tidemark/agent --json`;
+
+void runProgram('tidemark-agent', main);

@@ -1,0 +1,97 @@
+/**
+ * What a running agent says about itself, in a file of its data directory that `tidemark-agent status`
+ * reads: written whole or not at all, when something changed, and not more often than every few seconds.
+ */
+import { readFileSync } from 'node:fs';
+import { rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { sentenceOf, type Log } from '@tidemark/service';
+import type { ProbeState } from './probes/runner.ts';
+import type { SpoolState } from './spool/spool.ts';
+import type { UplinkState } from './uplink/uplink.ts';
+
+const FILE = 'status.json';
+const WRITE_EVERY_MS = 5_000;
+
+/** What an agent knows of a PostgreSQL server it watches. */
+export interface PostgresStatus {
+  instance: string;
+  up: boolean;
+  role: string | null;
+  version: string | null;
+  /** Why it is not up, or what the agent may not see. */
+  detail: string | null;
+}
+
+/** Times are wall time in milliseconds. */
+export interface AgentStatus {
+  version: string;
+  pid: number;
+  startedAt: number;
+  writtenAt: number;
+  server: string;
+  hostname: string;
+  intervalSeconds: number;
+  lastReportAt: number | undefined;
+  uplink: UplinkState;
+  spool: SpoolState;
+  probes: readonly ProbeState[];
+  postgres: PostgresStatus[];
+}
+
+/** The status a running agent wrote last, or undefined when there is none that can be read. */
+export function readStatus(dataDir: string): AgentStatus | undefined {
+  try {
+    const status = JSON.parse(readFileSync(join(dataDir, FILE), 'utf8')) as AgentStatus;
+    return typeof status.pid === 'number' && typeof status.uplink === 'object' && typeof status.spool === 'object' ? status : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Keeps the file. It is not synced to disk: after a power cut it would be about a process that is gone. */
+export class StatusFile {
+  readonly #path: string;
+  readonly #status: () => AgentStatus;
+  readonly #log: Log;
+  #timer: NodeJS.Timeout | undefined;
+  #writtenMs = Number.NEGATIVE_INFINITY;
+  #writing: Promise<void> = Promise.resolve();
+  #failing = false;
+
+  constructor(dataDir: string, status: () => AgentStatus, log: Log) {
+    this.#path = join(dataDir, FILE);
+    this.#status = status;
+    this.#log = log;
+  }
+
+  /** Something changed: it will be in the file within a few seconds. */
+  changed(): void {
+    if (this.#timer !== undefined) return;
+    const wait = Math.max(0, this.#writtenMs + WRITE_EVERY_MS - performance.now());
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#writing = this.#write();
+    }, wait);
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    await this.#writing;
+    await this.#write();
+  }
+
+  async #write(): Promise<void> {
+    this.#writtenMs = performance.now();
+    const temporary = `${this.#path}.tmp`;
+    try {
+      await writeFile(temporary, JSON.stringify(this.#status()), { mode: 0o600 });
+      await rename(temporary, this.#path);
+      this.#failing = false;
+    } catch (error) {
+      if (!this.#failing) this.#log.warn({ trouble: sentenceOf(error) }, 'the status file cannot be written');
+      this.#failing = true;
+    }
+  }
+}

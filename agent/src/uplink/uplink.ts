@@ -1,0 +1,427 @@
+/**
+ * The way to the collector. One request is under way at a time. The newest report goes first and at once;
+ * then what waits in the spool, oldest first, in batches, which every new report interrupts. Nothing leaves
+ * the spool but what the collector committed, or refused for good (counted).
+ *
+ *            new report            committed
+ *   idle ──────────────► sending ────────────► idle, or the next batch
+ *                           │ not stored            the backlog waits as told; new reports go on (they are judged live)
+ *                           │ no answer, 5xx, 429   everything waits: Retry-After, else backoff with full jitter
+ *                           │ 401, 403              everything waits a minute; the token is read again
+ *                           │ 413                   smaller requests; one report alone too large is given up
+ *                           └ 400, 422 of ours      halves, until the one report that is refused is found and given up
+ */
+import type { Agent as HttpAgent } from 'node:http';
+import { LIMITS, REPORTS_PATH } from '@tidemark/protocol';
+import { backoffMs, codeOf, sentenceOf, type BackoffBounds, type Clock, type Log } from '@tidemark/service';
+import type { Spool, SpooledReport } from '../spool/spool.ts';
+import { connectionTrouble, parseAcknowledgement, parseProblem, POISON, type ReceivedAcknowledgement } from './answer.ts';
+import { ClockOffset } from './clock-offset.ts';
+import { createConnections, post, POST_TIMEOUTS, type Answer, type PostTimeouts } from './http-post.ts';
+import { encodeBody, joinBody } from './request-body.ts';
+
+/** A request's size before compression; 413 makes it smaller for the life of the process. */
+const REQUEST_BYTES_MAX = 1024 * 1024;
+const BACKOFF: BackoffBounds = { baseMs: 1_000, maxMs: 60_000 };
+/** How long to wait when only a person can help. */
+const PERSON_RETRY_MS = 60_000;
+/** A Retry-After beyond this is somebody's mistake. */
+const RETRY_AFTER_MAX_SECONDS = 900;
+/** How often a layout is sent before the reports that follow it are given up. */
+const LAYOUT_ATTEMPTS = 10;
+
+/** `credential_*` and `node_*` are the collector's own codes. */
+export type UplinkPhase =
+  | 'starting'
+  | 'connected'
+  | 'not_stored'
+  | 'unreachable'
+  | 'throttled'
+  | 'misdirected'
+  | 'rejected'
+  | 'credential_missing'
+  | 'credential_unknown'
+  | 'node_pending'
+  | 'node_revoked'
+  | 'node_retired';
+
+export interface UplinkState {
+  readonly phase: UplinkPhase;
+  /** Wall time in milliseconds at which it became so. */
+  readonly since: number;
+  /** For people; empty when all is well. */
+  readonly detail: string;
+  /** What the collector calls this node. */
+  readonly node: { name: string; state: string; site: string } | undefined;
+  readonly lastAcknowledgedAt: number | undefined;
+  readonly newAddress: string | undefined;
+  readonly clockOffsetMs: number | undefined;
+}
+
+export interface UplinkOptions {
+  readonly server: URL;
+  /** The credential, read when it is needed and again after it was not accepted. Undefined when there is none. */
+  readonly token: () => string | undefined;
+  readonly bootId: string;
+  /** JSON of the request's `agent` as it is now. */
+  readonly describeAgent: () => string;
+  readonly spool: Spool;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  /** Connections to share with other agents of this process; own ones unless told. */
+  readonly connections?: HttpAgent | undefined;
+  readonly timeouts?: PostTimeouts | undefined;
+  readonly backoff?: BackoffBounds | undefined;
+  /** Something that `state()` tells has changed. */
+  readonly onChange?: (() => void) | undefined;
+}
+
+interface Turn {
+  readonly reports: SpooledReport[];
+  /** The newest report on its first way out. */
+  readonly fresh: boolean;
+}
+
+/** What was sent: the reports with their bodies, and the layouts along with them. */
+interface Sent {
+  readonly turn: Turn;
+  readonly reports: { report: SpooledReport; body: Buffer }[];
+  readonly layouts: string[];
+  readonly sizeBytes: number;
+}
+
+export class Uplink {
+  readonly #options: UplinkOptions;
+  readonly #url: URL;
+  readonly #connections: HttpAgent;
+  readonly #offset: ClockOffset;
+  readonly #abort = new AbortController();
+  /** Layouts that this collector has had from this process, or need not be told of. */
+  readonly #knownLayouts = new Set<string>();
+  /** Layouts that the collector asked for. */
+  readonly #wantedLayouts = new Set<string>();
+  /** How often a layout was sent and asked for all the same. */
+  readonly #sentInVain = new Map<string, number>();
+  readonly #saidRefusals = new Set<string>();
+  #state: Omit<UplinkState, 'clockOffsetMs'>;
+  #token: string | undefined;
+  /** The newest report that was sent, whatever came of it. */
+  #triedSequence = 0;
+  #requestBytesMax = REQUEST_BYTES_MAX;
+  #requestReportsMax: number = LIMITS.reportsPerRequest;
+  /** An answer of this collector has accepted what we say about ourselves. */
+  #proven = false;
+  #failures = 0;
+  #backlogFailures = 0;
+  #linkOpensMs = Number.NEGATIVE_INFINITY;
+  #backlogOpensMs = Number.NEGATIVE_INFINITY;
+  #wake: (() => void) | undefined;
+  #draining = false;
+  #loop: Promise<void> | undefined;
+
+  constructor(options: UplinkOptions) {
+    this.#options = options;
+    this.#url = new URL(options.server.pathname.replace(/\/+$/, '') + REPORTS_PATH, options.server);
+    this.#connections = options.connections ?? createConnections(options.server);
+    this.#offset = new ClockOffset(options.clock);
+    this.#state = {
+      phase: 'starting',
+      since: options.clock.wallMs(),
+      detail: '',
+      node: undefined,
+      lastAcknowledgedAt: undefined,
+      newAddress: undefined,
+    };
+  }
+
+  start(): void {
+    this.#loop ??= this.#run();
+  }
+
+  /** A report has been appended to the spool. */
+  reportSpooled(): void {
+    this.#wake?.();
+  }
+
+  state(): UplinkState {
+    return { ...this.#state, clockOffsetMs: this.#offset.ms() };
+  }
+
+  /** This clock less the collector's, in milliseconds. */
+  clockOffsetMs(): number | undefined {
+    return this.#offset.ms();
+  }
+
+  /** Sends what can be sent within `timeoutMs` and ends. What is left stays in the spool. */
+  async stop(timeoutMs: number): Promise<void> {
+    this.#draining = true;
+    this.#wake?.();
+    const timer = setTimeout(() => this.#abort.abort(), timeoutMs);
+    await this.#loop;
+    clearTimeout(timer);
+    this.#abort.abort();
+    if (this.#options.connections === undefined) this.#connections.destroy();
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#abort.signal.aborted) {
+      const turn = this.#next();
+      if (typeof turn === 'object') await this.#exchange(turn);
+      else if (this.#draining) return;
+      else await this.#sleep(turn);
+    }
+  }
+
+  /** What to send now, or the milliseconds until there may be something; undefined: until a report comes. */
+  #next(): Turn | number | undefined {
+    const { spool, clock, bootId } = this.#options;
+    const now = clock.monotonicMs();
+    if (now < this.#linkOpensMs) return this.#linkOpensMs - now;
+    const newest = spool.newest();
+    if (newest !== undefined && newest.bootId === bootId && newest.sequence > this.#triedSequence)
+      return { reports: [newest], fresh: true };
+    const reports = spool.oldest(this.#requestReportsMax, this.#requestBytesMax);
+    if (reports.length === 0) return undefined;
+    if (now < this.#backlogOpensMs) return this.#backlogOpensMs - now;
+    return { reports, fresh: false };
+  }
+
+  async #sleep(ms: number | undefined): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#wake = resolve;
+      if (ms !== undefined) timer = setTimeout(resolve, Math.min(ms + 1, 60_000));
+    });
+    clearTimeout(timer);
+    this.#wake = undefined;
+  }
+
+  async #exchange(turn: Turn): Promise<void> {
+    const { clock, server } = this.#options;
+    const { sent, parts } = await this.#compose(turn);
+    if (sent.reports.length === 0 && sent.layouts.length === 0) return;
+    const plain = joinBody({ ...parts, sentAt: clock.wallMs(), sentMonotonicMs: clock.monotonicMs() });
+    const { body, headers } = await encodeBody(plain);
+    this.#token ??= this.#options.token();
+    const authorization: Record<string, string> = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
+    // Only the transfer counts for the clock's offset, not the compression.
+    const sentMs = clock.monotonicMs();
+    let answer: Answer;
+    try {
+      answer = await post(
+        this.#url,
+        this.#connections,
+        { ...headers, ...authorization },
+        body,
+        this.#options.timeouts ?? POST_TIMEOUTS,
+        this.#abort.signal,
+      );
+    } catch (error) {
+      if (!this.#abort.signal.aborted) this.#failed('unreachable', connectionTrouble(codeOf(error), sentenceOf(error), server), undefined);
+      return;
+    }
+    await this.#answered(sent, answer, sentMs);
+  }
+
+  /** Reads what a turn sends. Layouts that do not fit beside the reports go ahead of them in a request of their own. */
+  async #compose(turn: Turn): Promise<{ sent: Sent; parts: Parameters<typeof joinBody>[0] }> {
+    const { spool, bootId, describeAgent } = this.#options;
+    const bodies = await spool.read(turn.reports);
+    let reports = turn.reports.flatMap((report, i) => (bodies[i] === undefined ? [] : [{ report, body: bodies[i] }]));
+    let sizeBytes = reports.reduce((sum, { body }) => sum + body.length + 1, 0);
+    const needed = new Set(this.#wantedLayouts);
+    for (const { report } of reports) for (const hash of report.layouts ?? []) if (!this.#knownLayouts.has(hash)) needed.add(hash);
+    const layouts: { hash: string; json: Buffer }[] = [];
+    let layoutBytes = 0;
+    for (const hash of needed) {
+      const json = await spool.layout(hash);
+      this.#wantedLayouts.delete(hash);
+      if (json === undefined) continue;
+      if (layouts.length > 0 && (layoutBytes + json.length > this.#requestBytesMax || layouts.length >= LIMITS.layoutsPerRequest)) {
+        this.#wantedLayouts.add(hash);
+        continue;
+      }
+      layouts.push({ hash, json });
+      layoutBytes += json.length + 1;
+    }
+    if (this.#wantedLayouts.size > 0 || (layouts.length > 0 && layoutBytes + sizeBytes > this.#requestBytesMax)) {
+      reports = [];
+      sizeBytes = 0;
+    }
+    sizeBytes += layoutBytes;
+    const hashes = layouts.map(({ hash }) => hash);
+    const parts = {
+      agent: describeAgent(),
+      bootId,
+      sentAt: 0,
+      sentMonotonicMs: 0,
+      layouts: layouts.map(({ json }) => json),
+      reports: reports.map(({ body }) => body),
+    };
+    return { sent: { turn, reports, layouts: hashes, sizeBytes }, parts };
+  }
+
+  async #answered(sent: Sent, answer: Answer, sentMs: number): Promise<void> {
+    const { status } = answer;
+    if (status >= 200 && status < 300) {
+      const acknowledgement = parseAcknowledgement(answer.text);
+      if (acknowledgement !== undefined) return this.#acknowledged(sent, acknowledgement, answer.retryAfterSeconds, sentMs);
+      return this.#failed('misdirected', `${this.#url.href} answers, but not as a collector does`, answer.retryAfterSeconds);
+    }
+    const problem = parseProblem(answer);
+    const detail = problem === undefined ? `${this.#url.host} answered with HTTP status ${status}` : `${problem.detail} (${problem.code})`;
+    if (status === 401 || status === 403) return this.#unwelcome(problem?.code, detail);
+    if (status === 413) return this.#tooLarge(sent, detail);
+    if (problem !== undefined && POISON.has(problem.code)) return this.#poisoned(sent, problem.code, detail);
+    if (status >= 300 && status < 400)
+      return this.#waitForPerson(
+        'misdirected',
+        `the collector's address leads to ${answer.location ?? 'another place'}: set server to that`,
+      );
+    if (status === 404 || status === 405)
+      return this.#waitForPerson('misdirected', `there is no collector at ${this.#url.href}: HTTP status ${status}`);
+    return this.#failed(status === 429 ? 'throttled' : 'unreachable', detail, answer.retryAfterSeconds);
+  }
+
+  async #acknowledged(sent: Sent, answer: ReceivedAcknowledgement, retryAfterHeader: number | undefined, sentMs: number): Promise<void> {
+    const { spool, clock, log } = this.#options;
+    const now = clock.monotonicMs();
+    if (answer.serverTime !== undefined) this.#offset.measured(sentMs, now, answer.serverTime);
+    this.#proven = true;
+    this.#failures = 0;
+    this.#linkOpensMs = Number.NEGATIVE_INFINITY;
+    const waitingBefore = spool.state().reports;
+    for (const { bootId, sequences } of answer.committed) spool.settle(bootId, sequences);
+    for (const { bootId, sequence, code, detail } of answer.refused)
+      this.#giveUp({ bootId, sequence, takenAt: 0, sizeBytes: 0, layouts: undefined }, code, detail);
+    for (const hash of sent.layouts) this.#knownLayouts.add(hash);
+    this.#requestReportsMax = Math.min(LIMITS.reportsPerRequest, this.#requestReportsMax * 2);
+    const asked = await this.#layoutsAsked(sent, answer.layoutsMissing);
+    const progress = spool.state().reports < waitingBefore || asked || (sent.reports.length === 0 && sent.layouts.length > 0);
+    // A report whose layouts were missing, or had to go ahead of it, is still the one to send first.
+    if (sent.turn.fresh && !asked && sent.reports.length > 0) this.#triedSequence = sent.turn.reports[0]!.sequence;
+    const seconds = answer.retryAfterSeconds ?? retryAfterHeader;
+    if (answer.notStored !== undefined || seconds !== undefined || !progress) {
+      this.#backlogFailures++;
+      this.#backlogOpensMs = now + (seconds === undefined ? this.#backoff(this.#backlogFailures) : this.#told(seconds));
+    } else {
+      this.#backlogFailures = 0;
+      this.#backlogOpensMs = Number.NEGATIVE_INFINITY;
+    }
+    if (answer.newAddress !== undefined && answer.newAddress !== this.#state.newAddress)
+      log.warn({ newAddress: answer.newAddress }, 'the collector says that it is moving: set server to its new address');
+    const node = answer.node ?? this.#state.node;
+    const detail = answer.notStored === undefined ? '' : `${answer.notStored.detail} (${answer.notStored.code})`;
+    this.#become(answer.notStored === undefined ? 'connected' : 'not_stored', detail, {
+      node,
+      newAddress: answer.newAddress ?? this.#state.newAddress,
+      ...(answer.committed.length > 0 ? { lastAcknowledgedAt: clock.wallMs() } : {}),
+    });
+  }
+
+  /** Notes the layouts to send along next time. True when that will make a difference. */
+  async #layoutsAsked(sent: Sent, missing: readonly string[]): Promise<boolean> {
+    let asked = false;
+    for (const hash of missing) {
+      this.#knownLayouts.delete(hash);
+      const inVain = (this.#sentInVain.get(hash) ?? 0) + (sent.layouts.includes(hash) ? 1 : 0);
+      if (inVain < LAYOUT_ATTEMPTS && (await this.#options.spool.layout(hash)) !== undefined) {
+        this.#wantedLayouts.add(hash);
+        if (inVain > 0) this.#sentInVain.set(hash, inVain);
+        else asked = true;
+        continue;
+      }
+      // Without their layout these reports mean nothing to anyone.
+      for (const { report, body } of sent.reports)
+        if (body.includes(hash)) this.#giveUp(report, 'layout_lost', 'its layout is damaged, or never accepted');
+    }
+    return asked;
+  }
+
+  #tooLarge(sent: Sent, detail: string): void {
+    const { log } = this.#options;
+    this.#requestBytesMax = Math.max(1_024, Math.min(this.#requestBytesMax, Math.floor(sent.sizeBytes / 2)));
+    if (sent.reports.length + sent.layouts.length > 1) {
+      for (const hash of sent.layouts) this.#wantedLayouts.add(hash);
+      log.info({ requestBytesMax: this.#requestBytesMax }, 'requests are too large for the collector or a proxy; sending smaller ones');
+      return;
+    }
+    const [only] = sent.reports;
+    if (only !== undefined) return this.#giveUp(only.report, 'body_too_large', detail);
+    // A layout that never fits: the collector will ask for it in vain, and its reports are given up then.
+    for (const hash of sent.layouts) {
+      this.#sentInVain.set(hash, LAYOUT_ATTEMPTS);
+      this.#knownLayouts.add(hash);
+    }
+  }
+
+  /** Something in the request is refused for good. */
+  #poisoned(sent: Sent, code: string, detail: string): void {
+    if (!this.#proven && sent.reports.length <= 1) {
+      // Never yet accepted: it may be what we say about ourselves, and then no report is at fault.
+      return this.#waitForPerson('rejected', `the collector does not accept what this agent sends: ${detail}`);
+    }
+    const [first] = sent.reports;
+    if (first !== undefined && sent.reports.length === 1) return this.#giveUp(first.report, code, detail);
+    this.#requestReportsMax = Math.max(1, Math.floor(sent.reports.length / 2));
+    for (const hash of sent.layouts) this.#wantedLayouts.add(hash);
+  }
+
+  #giveUp(report: SpooledReport, code: string, detail: string): void {
+    const { spool, log, bootId } = this.#options;
+    spool.giveUp([report]);
+    if (report.bootId === bootId) this.#triedSequence = Math.max(this.#triedSequence, report.sequence);
+    if (this.#saidRefusals.has(code)) return;
+    this.#saidRefusals.add(code);
+    log.warn({ code, detail, sequence: report.sequence }, 'reports are refused and lost (said once for each reason)');
+  }
+
+  #unwelcome(code: string | undefined, detail: string): void {
+    this.#token = undefined;
+    switch (code) {
+      case 'credential_missing':
+        return this.#waitForPerson(code, `the collector asks for a token: put one into a file and name it with --token-file. ${detail}`);
+      case 'credential_unknown':
+      case 'node_pending':
+      case 'node_revoked':
+      case 'node_retired':
+        return this.#waitForPerson(code, detail);
+      default:
+        return this.#waitForPerson('rejected', detail);
+    }
+  }
+
+  #waitForPerson(phase: UplinkPhase, detail: string): void {
+    this.#linkOpensMs = this.#options.clock.monotonicMs() + PERSON_RETRY_MS * (0.75 + 0.5 * this.#options.random());
+    this.#become(phase, detail);
+  }
+
+  #failed(phase: UplinkPhase, detail: string, retryAfterSeconds: number | undefined): void {
+    this.#failures++;
+    const waitMs = retryAfterSeconds === undefined ? this.#backoff(this.#failures) : this.#told(retryAfterSeconds);
+    this.#linkOpensMs = this.#options.clock.monotonicMs() + waitMs;
+    this.#become(phase, detail);
+  }
+
+  #backoff(attempt: number): number {
+    return backoffMs(attempt, this.#options.backoff ?? BACKOFF, this.#options.random);
+  }
+
+  /** As told, and up to a quarter longer, so that a fleet that was told the same does not come back as one. */
+  #told(seconds: number): number {
+    return Math.min(seconds, RETRY_AFTER_MAX_SECONDS) * 1000 * (1 + 0.25 * this.#options.random());
+  }
+
+  #become(phase: UplinkPhase, detail: string, more: Partial<Omit<UplinkState, 'clockOffsetMs'>> = {}): void {
+    const { clock, log, server, onChange } = this.#options;
+    const before = this.#state;
+    const changed = before.phase !== phase;
+    this.#state = { ...before, ...more, phase, detail, since: changed ? clock.wallMs() : before.since };
+    if (changed) {
+      if (phase === 'connected') log.info({ server: server.href, node: this.#state.node?.name }, 'the collector takes reports');
+      else log.warn({ server: server.href, phase, detail }, 'reports do not reach the store; they wait in the spool');
+    }
+    onChange?.();
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Makes the agent one file: dist/tidemark-agent.cjs, which needs Node.js 20 and nothing else, and beside it
+ * dist/tidemark-agent.flags.json, the Node.js flags it is to run with. `node installers/dist/main.js` makes both.
+ */
+import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+
+/**
+ * Measured with every probe on, see docs/reference/agent-footprint.md: a small young generation costs a little
+ * CPU and saves most of what a heap grows by.
+ */
+export const AGENT_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=64'];
+
+export interface BundleResult {
+  file: string;
+  sizeBytes: number;
+}
+
+/** Bundles from the sources. The file appears whole: an agent may be starting from it. */
+export async function bundleAgent(outputDirectory = join(root, 'installers/dist')): Promise<BundleResult> {
+  const { version } = JSON.parse(await readFile(join(root, 'agent/package.json'), 'utf8')) as { version: string };
+  await mkdir(outputDirectory, { recursive: true });
+  const file = join(outputDirectory, 'tidemark-agent.cjs');
+  const temporary = `${file}.${process.pid}.tmp`;
+  await build({
+    entryPoints: [join(root, 'agent/src/main.ts')],
+    outfile: temporary,
+    bundle: true,
+    platform: 'node',
+    target: 'node20',
+    format: 'cjs',
+    conditions: ['source'],
+    minify: true,
+    // Stack traces of a crash are to be read by people.
+    keepNames: true,
+    legalComments: 'none',
+    external: ['pg-native'],
+    define: { TIDEMARK_VERSION: JSON.stringify(version), 'import.meta.url': '""' },
+    logLevel: 'warning',
+  });
+  await rename(temporary, file);
+  await writeFile(join(outputDirectory, 'tidemark-agent.flags.json'), `${JSON.stringify(AGENT_FLAGS)}\n`);
+  return { file, sizeBytes: (await stat(file)).size };
+}
