@@ -2,10 +2,10 @@
  * The admin token: a file of mode 0600 in the data directory, made at the first start and read again when
  * it changes, so that `token reset` takes effect on a running collector.
  */
-import { chownSync, existsSync, readFileSync, statSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { hkdfSync, timingSafeEqual } from 'node:crypto';
-import { EXIT, OperationalFailure, codeOf, sentenceOf, writeFileAtomically } from '@tidemark/service';
+import { EXIT, OperationalFailure, codeOf, sentenceOf, systemClock, writeFileAtomically, type Clock } from '@tidemark/service';
 import { hashToken, newToken } from './token.ts';
 
 const LOOK_AGAIN_MS = 1_000;
@@ -39,14 +39,18 @@ export function resetAdminToken(dataDir: string): string {
 
 export class AdminToken {
   readonly file: string;
+  readonly #clock: Clock;
   #token = '';
   #version = '';
   #lookedMs = Number.NEGATIVE_INFINITY;
 
-  constructor(dataDir: string) {
+  constructor(dataDir: string, clock: Clock = systemClock) {
+    this.#clock = clock;
     this.file = adminTokenFile(dataDir);
     if (!existsSync(this.file)) resetAdminToken(dataDir);
     try {
+      // Restored from a backup, or copied: nobody but the owner has any business in it.
+      if ((statSync(this.file).mode & 0o077) !== 0) chmodSync(this.file, 0o600);
       this.#read(versionOf(this.file));
     } catch (error) {
       throw new OperationalFailure(
@@ -70,7 +74,7 @@ export class AdminToken {
   }
 
   #current(): string {
-    const now = performance.now();
+    const now = this.#clock.monotonicMs();
     if (now - this.#lookedMs < LOOK_AGAIN_MS) return this.#token;
     this.#lookedMs = now;
     try {

@@ -6,7 +6,10 @@ import { requireSameOrigin, setSessionCookie, type AuthenticateOptions } from '.
 import { SESSION_COOKIE, newSession } from './session.ts';
 
 const SignIn = Type.Object({ token: Type.String({ minLength: 1, maxLength: 200 }) });
-const SessionView = Type.Object({ role: Type.String(), expiresAt: Type.String() });
+const SessionView = Type.Object({
+  role: Type.String({ description: 'read or admin' }),
+  expiresAt: Type.Union([Type.String(), Type.Null()], { description: 'ISO 8601, UTC; null for a token, which does not expire.' }),
+});
 
 const SIGN_INS_PER_MINUTE = 10;
 
@@ -26,7 +29,7 @@ export function sessionRoutes(app: FastifyInstance, options: AuthenticateOptions
     schema: { tags: ['session'], summary: 'Who is signed in', response: { 200: SessionView } },
     handler: async ({ principal }) => {
       if (principal === undefined || principal.kind === 'agent') throw new ProblemError('credential_missing', 'Sign in.');
-      return { role: principal.role, expiresAt: principal.kind === 'person' ? new Date(principal.session.expiresAt).toISOString() : '' };
+      return { role: principal.role, expiresAt: principal.kind === 'person' ? new Date(principal.session.expiresAt).toISOString() : null };
     },
   });
   app.delete('/api/session', {

@@ -58,7 +58,7 @@ export async function testServer(options: Partial<ServerOptions> & { routes?: (a
     log: pino({ level: 'debug' }, stream),
     version: '0.0.0',
     credentials,
-    adminToken: new AdminToken(dataDir),
+    adminToken: new AdminToken(dataDir, clock),
     clock,
     publicUrl: undefined,
     ...options,
