@@ -70,6 +70,32 @@ test('one that hangs, one that hangs up, one that talks nonsense and one where n
   expect(text).not.toContain('hunter2');
 });
 
+/** What a server sends instead of letting anybody in. */
+function errorResponse(fields: Record<string, string>): Buffer {
+  const text = Object.entries(fields).map(([type, value]) => `${type}${value}\0`);
+  const body = Buffer.from(`${text.join('')}\0`);
+  const head = Buffer.alloc(5);
+  head.write('E');
+  head.writeInt32BE(body.length + 4, 1);
+  return Buffer.concat([head, body]);
+}
+
+test('a server that is only starting is told from one that is away, and asked again at once', async () => {
+  const answers = ['starting', 'up'];
+  const starting = await listener((socket) => {
+    socket.once('data', () => {
+      const M = answers.shift() === 'starting' ? 'the database system is not accepting connections' : 'sorry, too many clients already';
+      const C = M.startsWith('the') ? '57P03' : '53300';
+      socket.end(errorResponse({ S: 'FATAL', V: 'FATAL', C, M, D: 'Hot standby mode is disabled.' }));
+    });
+  });
+  const runner = runnerOf({ main: starting.port });
+  const first = (await outcomes(runner)).documents.get('main')!;
+  expect(first).toMatchObject({ up: false, reason: 'starting' });
+  expect(first.detail).toContain('Hot standby mode is disabled.');
+  expect((await outcomes(runner)).documents.get('main')).toMatchObject({ up: false, reason: 'too_many_connections' });
+});
+
 test('what hung is let go of: no connection stays open, and the next collection answers too', async () => {
   const hung = await listener(() => undefined);
   const runner = runnerOf({ hung: hung.port });

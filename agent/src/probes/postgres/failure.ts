@@ -140,7 +140,7 @@ function reasonOfSystemError(code: string | undefined, message: string): Failure
 }
 
 function sentence(reason: FailureReason, error: unknown, { address, user, database }: Reached): string {
-  const said = sentenceOf(error);
+  const said = saidBy(error);
   switch (reason) {
     case 'refused':
       return address.startsWith('/')
@@ -174,6 +174,12 @@ function sentence(reason: FailureReason, error: unknown, { address, user, databa
     default:
       return `${address}: ${said}`;
   }
+}
+
+/** PostgreSQL says some things only in the line after the message: that hot standby is off, for example. */
+function saidBy(error: unknown): string {
+  const more = (error as { detail?: unknown } | null)?.detail;
+  return typeof more === 'string' && more !== '' ? `${sentenceOf(error)}: ${more}` : sentenceOf(error);
 }
 
 function authenticationSentence(error: unknown, said: string, address: string, user: string): string {

@@ -62,7 +62,7 @@ export class Instance {
   #settingsDueMs = 0;
   #sizesDueMs = 0;
   #lastInRecovery: string | null | undefined;
-  /** Set once the server did not understand the wide statement; until the next connection only the minimal one is asked. */
+  /** Set once the server did not understand the wide statement: for some minutes only the minimal one is asked. */
   #hindrance: Failure | undefined;
   #failure: Failure | undefined;
   #failures = 0;
@@ -136,6 +136,7 @@ export class Instance {
   }
 
   async #read(clock: Clock, attempt: Attempt): Promise<void> {
+    if (clock.monotonicMs() >= this.#settingsDueMs) this.#hindrance = undefined;
     const row = await this.#readRow(attempt);
     if (row['in_recovery'] !== this.#lastInRecovery) {
       this.#lastInRecovery = row['in_recovery'];

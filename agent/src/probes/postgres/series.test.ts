@@ -93,6 +93,13 @@ test('a replica whose receiver is away is seen by its own figures', () => {
   });
 });
 
+test('what is replayed was received, whatever a restarted receiver says', () => {
+  const row = { ...PRIMARY, in_recovery: 't', replicas: null, current_lsn: null, replay_lsn: '0/4000' };
+  for (const received of ['0/1000', null]) {
+    expect(seriesOf({ ...row, receive_lsn: received }).get('tidemark_postgres_wal_bytes_total{position=receive}')).toBe(0x4000);
+  }
+});
+
 test('without pg_monitor no figure pretends to be known', () => {
   const hidden = JSON.stringify([[1, ...Array.from({ length: 11 }, () => null)]]);
   const series = seriesOf({ ...PRIMARY, sees_all: 'f', replicas: hidden });

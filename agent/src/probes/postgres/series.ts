@@ -164,7 +164,7 @@ function recordReplication(block: BlockRecorder, server: string, { document, tem
     const knowsReceiver = !document.insufficientPrivilege;
     block.add(receiverUp, knowsReceiver ? (receiver.status === 'streaming' ? 1 : 0) : null, server);
     block.add(replayPaused, receiver.pauseState === null ? null : receiver.pauseState === 'not paused' ? 0 : 1, server);
-    block.add(walPosition, toNumber(lsnBytes(receiver.receiveLsn)), server, 'receive');
+    block.add(walPosition, toNumber(position), server, 'receive');
     block.add(walPosition, toNumber(lsnBytes(receiver.replayLsn)), server, 'replay');
     block.add(unreplayed, distance(lsnBytes(receiver.receiveLsn), lsnBytes(receiver.replayLsn)), server);
     block.add(lastReplayed, epochSeconds(receiver.lastReplayedTransactionAt), server);
