@@ -3,7 +3,7 @@
  * server started anew when it dies by itself, and never left behind by a stop. To the rest of the
  * collector it is a database like any other: when it is away, it is away.
  */
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { Client } from 'pg';
 import { OperationalFailure, EXIT, backoffMs, codeOf, ensureDirectory, sentenceOf, type Log } from '@tidemark/service';
 import { chooseAccount, thisMachine, type Account, type Machine } from './account.ts';
@@ -13,7 +13,7 @@ import { lockDataDirectory } from './lock.ts';
 import { describeExit, launchPostgres, type PostgresExit, type PostgresProcess } from './postgres-process.ts';
 import { AGENT_ROLE, DATABASE_NAME, OWNER_ROLE, ensureRoles, passwordIn } from './roles.ts';
 import { embeddedSettings } from './settings.ts';
-import { SOCKET_PORT, prepareSocketDirectory } from './socket-directory.ts';
+import { SOCKET_PORT, prepareSocketDirectory, removeSocketDirectory } from './socket-directory.ts';
 
 /** Recovery after a crash reads up to max_wal_size; a slow disk may take minutes. */
 const READY_TIMEOUT_MS = 300_000;
@@ -60,18 +60,40 @@ export interface EmbeddedPostgres {
 }
 
 /** Starts it. Throws an OperationalFailure with one sentence when it cannot be had here, and leaves nothing running then. */
-export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+export async function startEmbeddedPostgres(given: EmbeddedPostgresOptions): Promise<EmbeddedPostgres> {
+  // The server is started in its own directory, where a relative path would mean another place.
+  const options = { ...given, dataDir: resolve(given.dataDir) };
   ensureDirectory(options.dataDir, "the collector's data");
-  const unlock = lockDataDirectory(options.dataDir);
+  const undo = [lockDataDirectory(options.dataDir)];
+  const giveBack = (): void => {
+    for (const step of undo.splice(0).toReversed()) step();
+  };
   try {
-    return await startLocked(options, unlock);
+    const place = await preparePlace(options);
+    undo.push(() => removeSocketDirectory(place.socketDir));
+    const server = await startServer(options, place);
+    return describe(server, place, async () => {
+      await server.halt();
+      giveBack();
+    });
   } catch (error) {
-    unlock();
+    giveBack();
     throw error;
   }
 }
 
-async function startLocked(options: EmbeddedPostgresOptions, unlock: () => void): Promise<EmbeddedPostgres> {
+/** All that has to be there before a server can run. */
+interface Place {
+  account: Account | undefined;
+  binariesDir: string;
+  dataDirectory: string;
+  socketDir: string;
+  ownerPassword: string;
+  agentPassword: string;
+  agentPasswordFile: string;
+}
+
+async function preparePlace(options: EmbeddedPostgresOptions): Promise<Place> {
   const { dataDir, log } = options;
   const machine = options.machine ?? thisMachine();
   const dataDirectory = join(dataDir, 'postgres');
@@ -91,76 +113,97 @@ async function startLocked(options: EmbeddedPostgresOptions, unlock: () => void)
     await clearFormerServer(dataDirectory, log);
   }
   const socketDir = await prepareSocketDirectory({ dataDir, machine, account, runtimeDir: options.runtimeDir });
-
   const agentDir = join(dataDir, 'agent');
   ensureDirectory(agentDir, "the agent's data");
   const agentPasswordFile = join(agentDir, 'postgres-password');
-  const agentPassword = passwordIn(agentPasswordFile).password;
   const owner = passwordIn(join(dataDir, 'postgres-password'));
-  const setOwnerPassword = (): Promise<void> =>
-    setPasswordOffline(dataDirectory, { binariesDir, account, role: OWNER_ROLE, password: owner.password });
+  const place: Place = {
+    account,
+    binariesDir,
+    dataDirectory,
+    socketDir,
+    ownerPassword: owner.password,
+    agentPassword: passwordIn(agentPasswordFile).password,
+    agentPasswordFile,
+  };
   if (!exists) {
     log.info({ dataDirectory, account: account?.name }, 'making the database');
+    const { major } = packaged;
     await initialiseDataDirectory(dataDirectory, {
       binariesDir,
       account,
       superuser: OWNER_ROLE,
       password: owner.password,
       passDir: socketDir,
-      major: packaged.major,
+      major,
     });
-  } else if (owner.made) await setOwnerPassword();
+  } else if (owner.made) {
+    log.warn('the file with the database password was missing; setting a new one');
+    await setOwnerPassword(place);
+  }
+  return place;
+}
 
+function setOwnerPassword({ dataDirectory, binariesDir, account, ownerPassword }: Place): Promise<void> {
+  return setPasswordOffline(dataDirectory, { binariesDir, account, role: OWNER_ROLE, password: ownerPassword });
+}
+
+/** Starts the server, makes sure of its roles, and leaves it supervised. */
+async function startServer(options: EmbeddedPostgresOptions, place: Place): Promise<EmbeddedServer> {
+  const { log } = options;
   const server = new EmbeddedServer({
-    binariesDir,
-    dataDirectory,
-    account,
-    settings: { ...embeddedSettings(socketDir), ...options.settings },
+    binariesDir: place.binariesDir,
+    dataDirectory: place.dataDirectory,
+    account: place.account,
+    settings: { ...embeddedSettings(place.socketDir), ...options.settings },
     log,
     random: options.random ?? Math.random,
   });
-  const connection = { host: socketDir, port: SOCKET_PORT, user: OWNER_ROLE, database: DATABASE_NAME, password: owner.password };
   await server.start();
   try {
     try {
-      await prepareDatabase(connection, agentPassword);
+      await prepareDatabase(place);
     } catch (error) {
       if (codeOf(error) !== '28P01') throw error;
       log.warn('the database does not accept the password in its file; setting it anew');
       await server.halt();
-      await setOwnerPassword();
+      await setOwnerPassword(place);
       await server.start();
-      await prepareDatabase(connection, agentPassword);
+      await prepareDatabase(place);
     }
   } catch (error) {
     await server.halt();
-    throw error instanceof OperationalFailure
-      ? error
-      : new OperationalFailure(`The embedded PostgreSQL cannot be used: ${sentenceOf(error)}`, EXIT.databaseAway, { cause: error });
+    if (error instanceof OperationalFailure) throw error;
+    throw new OperationalFailure(`The embedded PostgreSQL cannot be used: ${sentenceOf(error)}`, EXIT.databaseAway, { cause: error });
   }
   server.supervise();
+  return server;
+}
+
+function connectionOf({ socketDir, ownerPassword }: Place): EmbeddedPostgres['connection'] {
+  return { host: socketDir, port: SOCKET_PORT, user: OWNER_ROLE, database: DATABASE_NAME, password: ownerPassword };
+}
+
+function describe(server: EmbeddedServer, place: Place, stop: () => Promise<void>): EmbeddedPostgres {
   return {
-    connection,
+    connection: connectionOf(place),
     agentAccess: {
-      url: `postgresql://${AGENT_ROLE}@${encodeURIComponent(socketDir)}:${SOCKET_PORT}/${DATABASE_NAME}`,
-      passwordFile: agentPasswordFile,
+      url: `postgresql://${AGENT_ROLE}@${encodeURIComponent(place.socketDir)}:${SOCKET_PORT}/${DATABASE_NAME}`,
+      passwordFile: place.agentPasswordFile,
     },
-    binariesDir,
-    dataDirectory,
+    binariesDir: place.binariesDir,
+    dataDirectory: place.dataDirectory,
     get pid() {
       return server.pid;
     },
     onExit: (listener) => void server.listeners.push(listener),
-    stop: async () => {
-      await server.halt();
-      unlock();
-    },
+    stop,
   };
 }
 
-async function prepareDatabase(connection: EmbeddedPostgres['connection'], agentPassword: string): Promise<void> {
+async function prepareDatabase(place: Place): Promise<void> {
   const client = new Client({
-    ...connection,
+    ...connectionOf(place),
     database: 'postgres',
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
     application_name: 'tidemark-collector',
@@ -169,7 +212,7 @@ async function prepareDatabase(connection: EmbeddedPostgres['connection'], agent
   client.on('error', () => {});
   await client.connect();
   try {
-    await ensureRoles(client, agentPassword);
+    await ensureRoles(client, place.agentPassword);
   } finally {
     await client.end().catch(() => {});
   }
@@ -277,11 +320,11 @@ class EmbeddedServer {
   }
 
   #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
+    return new Promise((wake) => {
+      const timer = setTimeout(wake, ms);
       this.#wake = () => {
         clearTimeout(timer);
-        resolve();
+        wake();
       };
     });
   }

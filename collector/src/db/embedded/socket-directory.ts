@@ -3,7 +3,7 @@
  * 107 bytes that the kernel gives a socket's address, and that nobody else could have put there.
  */
 import { createHash } from 'node:crypto';
-import { chmodSync, lchownSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { chmodSync, lchownSync, lstatSync, mkdirSync, readdirSync, realpathSync, rmSync, rmdirSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -42,6 +42,15 @@ export async function prepareSocketDirectory(options: SocketDirectoryOptions): P
     }
   }
   throw new OperationalFailure(`There is no place for the database's socket: ${problems.join('; ')}.`, EXIT.dataDirectory);
+}
+
+/** Takes an empty socket directory away again. One that holds something is somebody's. */
+export function removeSocketDirectory(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch {
+    // A directory that stays does no harm: the next start uses it.
+  }
 }
 
 function candidates({ dataDir, machine, account, runtimeDir }: SocketDirectoryOptions): string[] {
