@@ -47,13 +47,16 @@ COMMENT ON TABLE boots IS 'Runs of agents, with the sequence numbers of their st
 CREATE TABLE series (
   id        integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   node_id   integer NOT NULL REFERENCES nodes,
+  -- SHA-256 of name and sorted labels, its first 16 bytes: what is compared when a block is registered.
+  identity  uuid NOT NULL,
   metric    text NOT NULL,
   labels    jsonb NOT NULL,
   unit      text NOT NULL,
   type      text NOT NULL,
   help      text NOT NULL
 );
-CREATE UNIQUE INDEX series_identity ON series (node_id, metric, md5(labels::text));
+CREATE UNIQUE INDEX series_identity ON series (node_id, identity);
+CREATE INDEX series_metric ON series (metric, node_id);
 COMMENT ON TABLE series IS 'A permanent id for each name and label set of a node.';
 
 CREATE TABLE layouts (

@@ -122,10 +122,10 @@ export async function startCollector(options: CollectorOptions): Promise<Running
 
 function ownerConnection(ready: ReadyMessage): pg.ClientConfig {
   if (ready.agentPostgres === undefined) throw new Error('this collector has no embedded database');
-  const { searchParams, port } = new URL(ready.agentPostgres.url);
+  const { hostname, port } = new URL(ready.agentPostgres.url);
   return {
-    host: searchParams.get('host')!,
-    port: Number(searchParams.get('port') ?? (port || 5432)),
+    host: decodeURIComponent(hostname),
+    port: Number(port || 5432),
     user: 'tidemark',
     database: 'tidemark',
     password: readFileSync(join(ready.dataDir, 'postgres-password'), 'utf8').trim(),

@@ -2,10 +2,12 @@
  * The reports' SQL. The hot statement writes a whole batch, and the ledger by which a report sent twice
  * is stored once, in one implicit transaction: what it returns has been committed.
  */
+import { createHash } from 'node:crypto';
 import type { Observation } from '@tidemark/protocol';
 import type { Database } from '../db/pool.ts';
 import { describeBlock, type KnownLayout } from './layouts.ts';
 import { SequenceSet } from './sequences.ts';
+import type { BlockLayout } from '../stream/stream.ts';
 
 /** One report as the hot statement takes it. `values` of all rows lie one after the other in one array. */
 export interface ReportRow {
@@ -228,49 +230,63 @@ export async function countSeries(database: Database, nodeIds: readonly number[]
   return new Map(rows.map((row) => [row.node_id, row.count]));
 }
 
+/** What makes a series the same series within its node: name and labels, whatever their order. Half a SHA-256, in a uuid's clothes. */
+function seriesIdentity({ metric, labels }: BlockLayout['series'][number]): string {
+  const sorted = [...labels].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+  return createHash('sha256').update(JSON.stringify([metric, sorted])).digest('hex').slice(0, 32);
+}
+
 /**
  * Gives blocks their permanent series ids and ids of their own, all in one transaction: a fleet that
  * reports for the first time brings thousands at once. Sets `id` on each layout; resolves with how many
  * series were new for each node.
  */
 export async function registerLayouts(database: Database, blocks: readonly { nodeId: number; known: KnownLayout }[]): Promise<Map<number, number>> {
-  const positions = blocks.flatMap(({ nodeId, known }, block) => known.layout.series.map((series) => ({ nodeId, block, series })));
-  const columns = [
-    positions.map((p) => p.nodeId),
-    positions.map((p) => p.block),
-    positions.map((p) => p.series.metric),
-    positions.map((p) => JSON.stringify(Object.fromEntries(p.series.labels))),
-  ];
+  const positions = blocks.flatMap(({ nodeId, known }, block) => known.layout.series.map((series) => ({ nodeId, block, series, identity: seriesIdentity(series) })));
+  const distinct = [...new Map(positions.map((p) => [`${p.nodeId} ${p.identity}`, p])).values()].sort((a, b) => a.nodeId - b.nodeId || (a.identity < b.identity ? -1 : 1));
   return database.transaction(async (client) => {
+    // The tables grow from nothing to tens of thousands of rows between two looks of autovacuum: the planner
+    // would read them whole for each batch (measured: 80 µs a series instead of 20).
+    await client.query('SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL enable_seqscan = off');
     const added = await client.query<{ node_id: number; count: number }>(
       `WITH added AS (
-         INSERT INTO series (node_id, metric, labels, unit, type, help)
-         SELECT node_id, metric, labels::jsonb, unit, type, help
-         FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) AS t (node_id, metric, labels, unit, type, help)
-         ORDER BY node_id, metric, labels
-         ON CONFLICT (node_id, metric, md5(labels::text)) DO NOTHING
+         INSERT INTO series (node_id, identity, metric, labels, unit, type, help)
+         SELECT node_id, identity, metric, labels::jsonb, unit, type, help
+         FROM unnest($1::int[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[]) AS t (node_id, identity, metric, labels, unit, type, help)
+         ON CONFLICT (node_id, identity) DO NOTHING
          RETURNING node_id
        ) SELECT node_id, count(*)::int AS count FROM added GROUP BY node_id`,
-      [columns[0], columns[2], columns[3], positions.map((p) => p.series.unit), positions.map((p) => p.series.type), positions.map((p) => p.series.help)],
+      [
+        array(distinct.map((p) => p.nodeId)),
+        `{${distinct.map((p) => p.identity).join(',')}}`,
+        distinct.map((p) => p.series.metric),
+        distinct.map((p) => JSON.stringify(Object.fromEntries(p.series.labels))),
+        distinct.map((p) => p.series.unit),
+        distinct.map((p) => p.series.type),
+        distinct.map((p) => p.series.help),
+      ],
     );
     const { rows } = await client.query<{ block: number; id: number }>(
       `WITH position AS MATERIALIZED (
-         SELECT t.block, t.ordinal, s.id
-         FROM unnest($1::int[], $2::int[], $3::text[], $4::text[]) WITH ORDINALITY AS t (node_id, block, metric, labels, ordinal)
-         JOIN series s ON s.node_id = t.node_id AND s.metric = t.metric AND md5(s.labels::text) = md5(t.labels::jsonb::text)
+         SELECT t.block, array_agg(s.id ORDER BY t.ordinal) AS series_ids
+         FROM unnest($1::int[], $2::int[], $3::uuid[]) WITH ORDINALITY AS t (node_id, block, identity, ordinal)
+         JOIN series s ON s.node_id = t.node_id AND s.identity = t.identity
+         GROUP BY t.block
        ), named AS (
          INSERT INTO layouts (node_id, hash, probe, instance, series_ids)
-         SELECT b.node_id, b.hash, b.probe, b.instance, coalesce((SELECT array_agg(p.id ORDER BY p.ordinal) FROM position p WHERE p.block = b.block), '{}')
-         FROM unnest($5::int[], $6::int[], $7::text[], $8::text[], $9::text[]) AS b (block, node_id, hash, probe, instance)
+         SELECT b.node_id, b.hash, b.probe, b.instance, coalesce(p.series_ids, '{}')
+         FROM unnest($4::int[], $5::int[], $6::text[], $7::text[], $8::text[]) AS b (block, node_id, hash, probe, instance) LEFT JOIN position p ON p.block = b.block
          ORDER BY b.node_id, b.hash
          ON CONFLICT (node_id, hash) DO UPDATE SET hash = excluded.hash
          RETURNING node_id, hash, id
        )
-       SELECT b.block, n.id FROM named n JOIN unnest($5::int[], $6::int[], $7::text[]) AS b (block, node_id, hash) ON b.node_id = n.node_id AND b.hash = n.hash`,
+       SELECT b.block, n.id FROM named n JOIN unnest($4::int[], $5::int[], $6::text[]) AS b (block, node_id, hash) ON b.node_id = n.node_id AND b.hash = n.hash`,
       [
-        ...columns,
-        blocks.map((_, block) => block),
-        blocks.map((b) => b.nodeId),
+        array(positions.map((p) => p.nodeId)),
+        array(positions.map((p) => p.block)),
+        `{${positions.map((p) => p.identity).join(',')}}`,
+        array(blocks.map((_, block) => block)),
+        array(blocks.map((b) => b.nodeId)),
         blocks.map((b) => b.known.hash),
         blocks.map((b) => b.known.layout.probe),
         blocks.map((b) => b.known.layout.instance),

@@ -12,8 +12,10 @@ export interface LoadPlan {
   url: string;
   tokens: string[];
   intervalSeconds: number;
-  /** Reports that each node sends in all; the first carries the layouts and is not measured. */
+  /** Reports that each node sends in all; the first carries the layouts. */
   rounds: number;
+  /** Acknowledgements of the first rounds are not timed. */
+  warmUpRounds: number;
   seed: number;
 }
 
@@ -153,9 +155,8 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
         const dueMs = startedAt + intervalMs * (round + i / nodes.length);
         await new Promise((resolve) => setTimeout(resolve, Math.max(0, dueMs - performance.now())));
         const latency = await node.send(round === 0 ? blocks : undefined, blocks);
-        if (round === 0) continue;
         if (latency === undefined) failed++;
-        else latencies.push(latency);
+        else if (round >= plan.warmUpRounds) latencies.push(latency);
       }
     }),
   );
