@@ -2,7 +2,7 @@
  * Whose credential a request carries, and whether the route lets that in. Every route says who may use it
  * (`config: { access }`); one that says nothing is for readers, or for administrators when it changes something.
  */
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ProblemError } from '@tidemark/protocol';
 import type { Clock } from '@tidemark/service';
 import type { NodeRecord } from '../fleet/node.ts';
@@ -46,7 +46,7 @@ const AGENT_RETRY_SECONDS = 60;
 /** Far above any interval, urgent reports and a backlog together; what is beyond is a fault, and is told to wait. */
 const AGENT_REQUESTS_PER_MINUTE = 1_200;
 
-export function accessOf(request: Pick<FastifyRequest, 'routeOptions' | 'method'>): Access {
+export function accessOf(request: { readonly routeOptions: { readonly config: FastifyContextConfig }; readonly method: string }): Access {
   return request.routeOptions.config.access ?? (request.method === 'GET' || request.method === 'HEAD' ? 'read' : 'admin');
 }
 
@@ -112,7 +112,8 @@ function agentPrincipal({ node, revoked }: { node: NodeRecord; revoked: boolean 
 }
 
 function sessionPrincipal(request: FastifyRequest, reply: FastifyReply, options: AuthenticateOptions): Principal | undefined {
-  const cookie = request.cookies[SESSION_COOKIE];
+  const { cookie: cookies } = request.headers;
+  const cookie = cookies === undefined ? undefined : request.server.parseCookie(cookies)[SESSION_COOKIE];
   if (cookie === undefined) return undefined;
   const now = options.clock.wallMs();
   const key = options.adminToken.sessionKey();

@@ -3,7 +3,6 @@
  * headers. Features add their routes to it; nothing here knows what they do.
  */
 import cookie from '@fastify/cookie';
-import helmet from '@fastify/helmet';
 import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import { LIMITS, ProblemError } from '@tidemark/protocol';
@@ -11,8 +10,10 @@ import type { Log } from '@tidemark/service';
 import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
 import { accessOf, authenticate, isHttps, type AuthenticateOptions } from './authenticate.ts';
 import { jsonBodies } from './body.ts';
+import { answerBrokenRequest } from './broken-request.ts';
 import { documentation } from './documentation.ts';
 import { problemReplies, unroutable } from './problem-reply.ts';
+import { securityHeaders } from './security-headers.ts';
 import { sessionRoutes } from './session-routes.ts';
 
 export interface ServerOptions extends AuthenticateOptions {
@@ -26,7 +27,9 @@ export interface ServerOptions extends AuthenticateOptions {
 const REQUESTS_PER_MINUTE = 3_000;
 /** Prometheus may scrape each of some thousand nodes on its own, several times a minute. */
 const PROGRAM_REQUESTS_PER_MINUTE = 60_000;
+const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
+const TIMEOUT_CHECK_MS = 5_000;
 const KEEP_ALIVE_MS = 650_000;
 
 /** Builds the server with what every route shares. Routes are added by the caller, before `ready`. */
@@ -36,8 +39,10 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: false,
     bodyLimit: LIMITS.bodyBytes,
-    // Reads slower than this are cut: a slow client must not hold a connection for ever.
+    // What comes slower than this is cut: a slow client must not hold a connection for ever.
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
     requestTimeout: REQUEST_TIMEOUT_MS,
+    clientErrorHandler: answerBrokenRequest,
     // Agents report every few seconds to minutes and keep their connection in between.
     keepAliveTimeout: KEEP_ALIVE_MS,
     forceCloseConnections: 'idle',
@@ -49,16 +54,13 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   });
   problemReplies(app);
   jsonBodies(app);
-  await app.register(cookie);
-  await app.register(helmet, helmetOptions(options.publicUrl));
+  // Cookies are read where a session is looked for, not for every report.
+  await app.register(cookie, { hook: false });
+  setHeaders(app, securityHeaders(isHttps(options.publicUrl)));
   refuseWhileClosing(app);
   authenticate(app, options);
   await limitRates(app);
   await app.register(swagger, documentation.swaggerOptions(options.version));
-  app.addHook('onSend', (_, reply, payload, done) => {
-    if (!reply.hasHeader('cache-control')) void reply.header('cache-control', 'no-store');
-    done(null, payload);
-  });
   if (options.onAnswered !== undefined) {
     const { onAnswered } = options;
     app.addHook('onResponse', (request, reply, done) => {
@@ -69,6 +71,16 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   sessionRoutes(app, options);
   documentation.routes(app);
   return app;
+}
+
+/** Routes may replace them. Agents look at none of the browsers', and ask by far the most often. */
+function setHeaders(app: FastifyInstance, headers: Readonly<Record<string, string>>): void {
+  const forAgents = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' };
+  const forOthers = { 'cache-control': 'no-store', ...headers };
+  app.addHook('onRequest', (request, reply, done) => {
+    void reply.headers(accessOf(request) === 'agent' ? forAgents : forOthers);
+    done();
+  });
 }
 
 /** A balancer and the agents go elsewhere, or come back: what is under way is finished first. */
@@ -99,29 +111,4 @@ async function limitRates(app: FastifyInstance): Promise<void> {
     // Behind a proxy all people have its address; a program is known by its token.
     keyGenerator: ({ principal, ip }) => (principal?.kind === 'program' ? `program ${principal.name}` : ip),
   });
-}
-
-function helmetOptions(publicUrl: URL | undefined): object {
-  return {
-    contentSecurityPolicy: {
-      useDefaults: false,
-      directives: {
-        defaultSrc: ["'none'"],
-        scriptSrc: ["'self'"],
-        styleSrc: ["'self'"],
-        imgSrc: ["'self'", 'data:'],
-        connectSrc: ["'self'"],
-        fontSrc: ["'self'"],
-        manifestSrc: ["'self'"],
-        baseUri: ["'none'"],
-        formAction: ["'self'"],
-        frameAncestors: ["'none'"],
-      },
-    },
-    hsts: isHttps(publicUrl) ? { maxAge: 31_536_000 } : false,
-    referrerPolicy: { policy: 'no-referrer' },
-    // These only mean something on https, and browsers complain about them on http.
-    crossOriginOpenerPolicy: isHttps(publicUrl),
-    originAgentCluster: isHttps(publicUrl),
-  };
 }

@@ -3,6 +3,7 @@ import { Type, type Static } from 'typebox';
 
 /** `status` is the HTTP status, `title` the same for every occurrence of the code. */
 export const PROBLEMS = {
+  request_malformed: { status: 400, title: 'This is not a request that HTTP knows' },
   body_malformed: { status: 400, title: 'The body is not valid JSON' },
   body_invalid: { status: 400, title: 'The body does not have the documented form' },
   query_invalid: { status: 400, title: 'A parameter does not have the documented form' },
@@ -19,6 +20,7 @@ export const PROBLEMS = {
   node_unknown: { status: 404, title: 'No node has this name' },
   token_unknown: { status: 404, title: 'No API token has this name' },
   method_not_allowed: { status: 405, title: 'This address does not take that method' },
+  request_timeout: { status: 408, title: 'The request did not arrive in time' },
   name_taken: { status: 409, title: 'This name is taken' },
   state_conflict: { status: 409, title: 'The node is not in a state that allows this' },
   body_too_large: { status: 413, title: 'The body is larger than is accepted' },
@@ -28,6 +30,7 @@ export const PROBLEMS = {
   time_absurd: { status: 422, title: "The report's time is too far from now to be true" },
   series_limit: { status: 422, title: 'The node has more series than are accepted' },
   observation_too_large: { status: 422, title: 'An observation is larger than is accepted' },
+  headers_too_large: { status: 431, title: 'The headers are larger than is accepted' },
   rate_limited: { status: 429, title: 'Too many requests' },
   internal: { status: 500, title: 'Something went wrong inside the collector' },
   database_away: { status: 503, title: 'The database cannot be reached just now' },
