@@ -55,16 +55,16 @@ export interface StartedCollector {
   embedded: EmbeddedPostgres | undefined;
 }
 
-/** What can be asked of the running collector without a request. */
-interface Parts {
+/** What the routes stand on. */
+export interface Parts {
   clock: Clock;
-  log: Log;
   database: Database;
+  store: FleetStore;
   directory: FleetDirectory;
   view: LiveView;
   own: OwnMetrics;
-  writer: ReportWriter;
   intake: ReportIntake;
+  components: Components;
 }
 
 const PARTITION_SCHEDULE = '7 * * * *';
@@ -127,18 +127,24 @@ export async function startCollector(options: CollectorOptions): Promise<Started
       else own.requestAnswered(method, routeOptions.url ?? 'none', status, seconds);
     },
   });
-  const parts: Parts = { clock, log, database, directory, view, own, writer, intake };
   const listen = parseListen(config.listen);
-  addRoutes(app, parts, options, store, () => publicUrl ?? new URL(localUrl(listen)));
+  const components = registerComponents({ clock, database, directory, view, writer });
+  lifecycle.onStop('component watch', components.watch());
+  addRoutes(app, { clock, database, store, directory, view, own, intake, components }, { ...options, baseUrl: () => publicUrl ?? new URL(localUrl(listen)) });
   lifecycle.onStop('http', () => app.close());
   listen.port = await listenOn(app, listen);
   log.info({ listen: config.listen, port: listen.port, nodes: [...directory.all()].length }, 'the collector listens');
   return { url: localUrl(listen), listen, adminTokenFile: adminToken.file, embedded };
 }
 
-function addRoutes(app: FastifyInstance, parts: Parts, options: CollectorOptions, store: FleetStore, baseUrl: () => URL): void {
-  const { clock, directory, view, own, database, intake } = parts;
-  const components = registerComponents(parts);
+export interface RouteOptions extends Pick<CollectorOptions, 'consoleDir'> {
+  lifecycle: Pick<Lifecycle, 'stopping'>;
+  /** Where this collector is reached from outside. */
+  baseUrl: () => URL;
+}
+
+/** Every address of the collector, but for what the HTTP server has by itself (sign-in, description). */
+export function addRoutes(app: FastifyInstance, { clock, database, store, directory, view, own, intake, components }: Parts, options: RouteOptions): void {
   healthRoutes(app, { components, clock, stopping: () => options.lifecycle.stopping });
   reportRoutes(app, {
     intake,
@@ -149,13 +155,15 @@ function addRoutes(app: FastifyInstance, parts: Parts, options: CollectorOptions
     fleet: directory,
     overview: new FleetOverview(view, directory, clock),
     page: new MetricsPage(view, directory, own.registry),
-    baseUrl,
+    baseUrl: options.baseUrl,
   });
   seriesRoutes(app, { fleet: directory, view, store: new SeriesStore(database), clock });
   consoleFiles(app, options.consoleDir);
 }
 
-function registerComponents({ clock, database, directory, view, writer }: Parts): Components {
+type Watched = Pick<Parts, 'clock' | 'database' | 'directory' | 'view'> & { writer: ReportWriter };
+
+function registerComponents({ clock, database, directory, view, writer }: Watched): Components {
   const components = new Components(clock);
   components.register('database', true, () => {
     const { up, since, detail } = database.state;

@@ -36,7 +36,7 @@ const PACKAGES: Record<string, readonly string[]> = {
 };
 
 /** Inside the collector imports point left only. `collector.ts` is the wiring, `main.ts` and `commands` the program. */
-const COLLECTOR_LAYERS = ['db', 'fleet/node.ts', 'stream', 'http', 'fleet', 'reports', 'live', 'series', 'health', 'config.ts', 'collector.ts', 'commands', 'main.ts'];
+const COLLECTOR_LAYERS = ['db', 'fleet/node.ts', 'stream', 'http', 'fleet', 'reports', 'live', 'series', 'health', 'config.ts', 'collector.ts', 'openapi.ts', 'commands', 'main.ts'];
 /** Inside the agent likewise. */
 const AGENT_LAYERS = ['probes', 'spool', 'uplink', 'config.ts', 'status.ts', 'agent.ts', 'commands', 'main.ts'];
 

@@ -106,7 +106,8 @@ export class FleetDirectory {
     for (const row of rows.nodes) {
       const known = this.#byId.get(row.id);
       // What the agent said since is newer than what the store has.
-      const record = known === undefined ? row : Object.assign(known, this.#unsaved.has(known) ? { name: row.name, state: row.state } : row);
+      const record =
+        known === undefined ? row : Object.assign(known, this.#unsaved.has(known) ? { name: row.name, state: row.state } : row);
       this.#byId.set(row.id, record);
       if (record.state !== 'retired') byName.set(record.name, record);
     }

@@ -29,15 +29,24 @@ const NodeTags = Type.Record(TagName, Type.String({ maxLength: 200, pattern: '^[
 const AddNode = Type.Object({ name: NodeName, site: Type.Optional(Site), tags: Type.Optional(NodeTags) }, { additionalProperties: false });
 const WithToken = Type.Object({ node: NodeSummary, token: Type.String({ description: 'Shown once; the collector keeps its hash.' }) });
 const NodeParams = Type.Object({ name: Type.String() });
-const TokenName = Type.String({ minLength: 1, maxLength: 100, pattern: '^[^/\\u0000-\\u001f\\u007f]+$', description: '1 to 100 printable characters, no slash' });
+const TokenName = Type.String({
+  minLength: 1,
+  maxLength: 100,
+  pattern: '^[^/\\u0000-\\u001f\\u007f]+$',
+  description: '1 to 100 printable characters, no slash',
+});
 const AddToken = Type.Object({ name: TokenName, role: Type.Union([Type.Literal('read'), Type.Literal('admin')]) });
 const TokenView = Type.Object({ name: Type.String(), role: Type.String(), createdAt: Type.String() });
 
 /** What each step of a node's life may follow. */
 const STEPS: Readonly<Record<'approve' | 'revoke' | 'retire', { to: NodeState; from: readonly NodeState[]; summary: string }>> = {
   approve: { to: 'approved', from: ['pending', 'revoked', 'approved'], summary: 'Let a node report' },
-  revoke: { to: 'revoked', from: ['pending', 'approved', 'revoked'], summary: 'Take a node\'s credential away; its history stays' },
-  retire: { to: 'retired', from: ['pending', 'approved', 'revoked'], summary: 'Take a node out for good; its history stays, its name is free' },
+  revoke: { to: 'revoked', from: ['pending', 'approved', 'revoked'], summary: "Take a node's credential away; its history stays" },
+  retire: {
+    to: 'retired',
+    from: ['pending', 'approved', 'revoked'],
+    summary: 'Take a node out for good; its history stays, its name is free',
+  },
 };
 
 export function fleetRoutes(app: FastifyInstance, options: FleetRoutesOptions): void {
@@ -81,7 +90,13 @@ export function fleetRoutes(app: FastifyInstance, options: FleetRoutesOptions): 
 
   app.post<{ Params: { name: string }; Body: { name: string } }>('/api/telemetry/nodes/:name/rename', {
     config: { access: 'admin' },
-    schema: { tags, summary: 'Give a node another name; its id and history stay', params: NodeParams, body: Type.Object({ name: NodeName }), response: { 200: NodeSummary } },
+    schema: {
+      tags,
+      summary: 'Give a node another name; its id and history stay',
+      params: NodeParams,
+      body: Type.Object({ name: NodeName }),
+      response: { 200: NodeSummary },
+    },
     handler: async (request) => {
       const node = nodeOf(request.params.name);
       await store.rename(node.id, request.body.name);
@@ -112,11 +127,18 @@ function tokenRoutes(app: FastifyInstance, { directory, store }: FleetRoutesOpti
   app.get('/api/tokens', {
     config: { access: 'admin' },
     schema: { tags, summary: 'Tokens of programs', response: { 200: Type.Object({ tokens: Type.Array(TokenView) }) } },
-    handler: async () => ({ tokens: directory.apiTokens().map(({ name, role, createdAt }) => ({ name, role, createdAt: new Date(createdAt).toISOString() })) }),
+    handler: async () => ({
+      tokens: directory.apiTokens().map(({ name, role, createdAt }) => ({ name, role, createdAt: new Date(createdAt).toISOString() })),
+    }),
   });
   app.post<{ Body: Static<typeof AddToken> }>('/api/tokens', {
     config: { access: 'admin' },
-    schema: { tags, summary: 'Make a token for a program', body: AddToken, response: { 201: Type.Object({ name: Type.String(), role: Type.String(), token: Type.String() }) } },
+    schema: {
+      tags,
+      summary: 'Make a token for a program',
+      body: AddToken,
+      response: { 201: Type.Object({ name: Type.String(), role: Type.String(), token: Type.String() }) },
+    },
     handler: async (request, reply) => {
       const token = newToken('api');
       await store.addApiToken({ ...request.body, tokenHash: hashToken(token) }, directory.now());
@@ -126,9 +148,10 @@ function tokenRoutes(app: FastifyInstance, { directory, store }: FleetRoutesOpti
   });
   app.delete<{ Params: { name: string } }>('/api/tokens/:name', {
     config: { access: 'admin' },
-    schema: { tags, summary: 'End a program\'s token', params: NodeParams, response: { 204: Type.Null() } },
+    schema: { tags, summary: "End a program's token", params: NodeParams, response: { 204: Type.Null() } },
     handler: async (request, reply) => {
-      if (!(await store.removeApiToken(request.params.name))) throw new ProblemError('token_unknown', `There is no token ${JSON.stringify(request.params.name)}.`);
+      if (!(await store.removeApiToken(request.params.name)))
+        throw new ProblemError('token_unknown', `There is no token ${JSON.stringify(request.params.name)}.`);
       await directory.changed();
       return reply.code(204).send(null);
     },

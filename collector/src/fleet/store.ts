@@ -68,7 +68,10 @@ export class FleetStore {
   async replaceToken(nodeId: number, tokenHash: Buffer, now: Date): Promise<void> {
     await this.#database.attempt(async () =>
       this.#database.orm.transaction(async (tx) => {
-        await tx.update(nodeTokens).set({ revokedAt: now }).where(and(eq(nodeTokens.nodeId, nodeId), isNull(nodeTokens.revokedAt)));
+        await tx
+          .update(nodeTokens)
+          .set({ revokedAt: now })
+          .where(and(eq(nodeTokens.nodeId, nodeId), isNull(nodeTokens.revokedAt)));
         await tx.insert(nodeTokens).values({ tokenHash, nodeId, createdAt: now });
       }),
     );
@@ -87,7 +90,10 @@ export class FleetStore {
     );
   }
 
-  async saveAgent(nodeId: number, agent: { agentVersion: string | null; intervalSeconds: number | null; site: string; tags: Tags }): Promise<void> {
+  async saveAgent(
+    nodeId: number,
+    agent: { agentVersion: string | null; intervalSeconds: number | null; site: string; tags: Tags },
+  ): Promise<void> {
     await this.#database.attempt(async () => this.#database.orm.update(nodes).set(agent).where(eq(nodes.id, nodeId)));
   }
 

@@ -19,6 +19,7 @@ interface Component {
   last: { status: ComponentStatus; since: number } | undefined;
 }
 
+const WATCH_MS = 5_000;
 const RANK: Readonly<Record<ComponentStatus, number>> = { inactive: 0, healthy: 0, degraded: 1, unhealthy: 2 };
 
 export class Components {
@@ -33,6 +34,12 @@ export class Components {
     this.#components.push({ name, needed, read, last: undefined });
   }
 
+  /** Asks every part every few seconds, so that "since" is when it changed and not when somebody looked. Returns what ends it. */
+  watch(): () => void {
+    const timer = setInterval(() => this.read(), WATCH_MS).unref();
+    return () => clearInterval(timer);
+  }
+
   /** Every part, and the worst of the needed ones as the whole's status. */
   read(): TelemetryHealth {
     let status: ComponentStatus = 'healthy';
@@ -41,7 +48,12 @@ export class Components {
       if (component.last?.status !== reading.status) component.last = { status: reading.status, since: this.#clock.wallMs() };
       const worst = component.needed || RANK[reading.status] <= RANK.degraded ? reading.status : 'degraded';
       if (RANK[worst] > RANK[status]) status = worst;
-      return { name: component.name, status: reading.status, detail: reading.detail, since: new Date(reading.since ?? component.last.since).toISOString() };
+      return {
+        name: component.name,
+        status: reading.status,
+        detail: reading.detail,
+        since: new Date(reading.since ?? component.last.since).toISOString(),
+      };
     });
     return { status, components };
   }

@@ -3,6 +3,13 @@ import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from
 import type { FastifySchemaValidationError } from 'fastify/types/schema.js';
 import { PROBLEMS, ProblemError, problem, type ProblemCode } from '@tidemark/protocol';
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The methods that each address (as a pattern) takes. */
+    readonly methodsByUrl: ReadonlyMap<string, ReadonlySet<string>>;
+  }
+}
+
 /** Fastify's own error codes, in our words. */
 const FASTIFY_CODES: Readonly<Record<string, ProblemCode>> = {
   FST_ERR_CTP_EMPTY_JSON_BODY: 'body_malformed',
@@ -33,6 +40,7 @@ export function unroutable(error: FastifyError, _request: FastifyRequest, reply:
 /** To be called before any route is added: what methods an address takes is learned from the routes. */
 export function problemReplies(app: FastifyInstance): void {
   const routes = new Map<string, Set<string>>();
+  app.decorate('methodsByUrl', routes);
   app.addHook('onRoute', ({ url, method }) => {
     const methods = routes.get(url) ?? new Set();
     for (const one of [method].flat()) methods.add(one);

@@ -1,0 +1,76 @@
+/** The description of the API without a running collector: the real routes over parts that are made and never started. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ManualClock, createLog } from '@tidemark/service';
+import type { FastifyInstance } from 'fastify';
+import { addRoutes } from './collector.ts';
+import { Partitions } from './db/partitions.ts';
+import { Database } from './db/pool.ts';
+import { FleetDirectory } from './fleet/directory.ts';
+import { FleetStore } from './fleet/store.ts';
+import { Components } from './health/components.ts';
+import { AdminToken } from './http/admin-token.ts';
+import { buildServer } from './http/server.ts';
+import { LiveView } from './live/live-view.ts';
+import { OwnMetrics } from './live/own-metrics.ts';
+import { ReportIntake } from './reports/intake.ts';
+import { ReportWriter } from './reports/writer.ts';
+import { ReportStream } from './stream/stream.ts';
+
+export interface AssembledApi {
+  /** Every route is there and answers as far as it can without a database. */
+  app: FastifyInstance;
+  adminToken: string;
+  close: () => Promise<void>;
+}
+
+/** Puts the server together with all its routes. Nothing is connected to; the caller closes it. */
+export async function assembleApi(version: string): Promise<AssembledApi> {
+  const clock = new ManualClock();
+  const log = createLog('tidemark-collector', 'silent');
+  const dataDir = mkdtempSync(join(tmpdir(), 'tidemark-api-'));
+  // Nothing listens on port 1: whatever asks the database hears that it is away.
+  const database = new Database({ address: { url: 'postgresql://nobody@127.0.0.1:1/none' }, clock, log });
+  const store = new FleetStore(database);
+  const directory = new FleetDirectory(store, clock, log);
+  const view = new LiveView(clock);
+  const own = new OwnMetrics({
+    version,
+    gauges: { databaseUp: () => false, reportsWaiting: () => 0, liveSeries: () => 0 },
+    processMetrics: false,
+  });
+  const writer = new ReportWriter({
+    database,
+    partitions: new Partitions(database, [], clock, log),
+    clock,
+    log,
+    metrics: own,
+    onStoreChanged: () => {},
+  });
+  const intake = new ReportIntake({ database, stream: new ReportStream(), writer, clock, log, metrics: own, onHeard: () => {} });
+  const adminToken = new AdminToken(dataDir);
+  const app = await buildServer({ log, version, credentials: directory, adminToken, clock, publicUrl: undefined });
+  const parts = { clock, database, store, directory, view, own, intake, components: new Components(clock) };
+  addRoutes(app, parts, { consoleDir: join(dataDir, 'none'), lifecycle: { stopping: false }, baseUrl: () => new URL('http://127.0.0.1') });
+  await app.ready();
+  return {
+    app,
+    adminToken: readFileSync(adminToken.file, 'utf8').trim(),
+    close: async () => {
+      await app.close();
+      await database.close();
+      rmSync(dataDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** The OpenAPI document, as it is kept in docs/reference/openapi.json. */
+export async function describeApi(version: string): Promise<string> {
+  const { app, close } = await assembleApi(version);
+  try {
+    return `${JSON.stringify(app.swagger(), undefined, 2)}\n`;
+  } finally {
+    await close();
+  }
+}
