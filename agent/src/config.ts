@@ -7,6 +7,7 @@ import { codeOf, declareOptions, EXIT, LOG_LEVELS, OperationalFailure, type Opti
 import { Type } from 'typebox';
 import type { PostgresConfig } from './probes/postgres.ts';
 
+const TAG_FORM = 'key=value, the key of letters, digits, "_", ".", "-" and beginning with a letter';
 const POSTGRES_URL = '^postgres(ql)?://';
 
 /** The sentence for a PostgreSQL URL that may not stand on a command line, where every user of the machine can read it. */
@@ -59,7 +60,8 @@ export const AGENT_OPTIONS = declareOptions({
   },
   site: { schema: Type.String({ minLength: 1, maxLength: 100 }), description: 'where this node stands', value: 'name' },
   tag: {
-    schema: Tags,
+    // The wire lets other keys pass for the sake of later versions; a person's slip is to be said.
+    schema: Type.Unsafe<Tags>({ ...Tags, additionalProperties: false, wanted: TAG_FORM }),
     description: 'a tag of this node; may be repeated (in the file: a map)',
     value: 'key=value',
     pairs: true,

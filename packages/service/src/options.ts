@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { Static, TSchema } from 'typebox';
 import { Value } from 'typebox/value';
-import { LineCounter, isMap, isScalar, parseDocument, type Document } from 'yaml';
+import { LineCounter, isMap, isNode, isScalar, isSeq, parseDocument, type Document, type Pair } from 'yaml';
 import { EXIT, OperationalFailure, codeOf } from './failure.ts';
 
 export interface OptionDeclaration<S extends TSchema = TSchema> {
@@ -56,7 +56,7 @@ export function addOptions(command: Command, declarations: OptionDeclarations): 
     const text = `${option.description}${fallback}`;
     if (option.value === undefined) command.option(flagOf(key), text);
     else if (option.list || option.pairs)
-      command.option(`${flagOf(key)} <${option.value}>`, text, (value: string, before: string[] = []) => [...before, value]);
+      command.option(`${flagOf(key)} <${option.value}>`, text, (value: string, before: string[] | undefined) => [...(before ?? []), value]);
     else command.option(`${flagOf(key)} <${option.value}>`, text);
   }
   return command.option('--config <file>', 'YAML file with any of these options (environment: TIDEMARK_CONFIG)');
@@ -97,9 +97,11 @@ export function loadOptions<const D extends OptionDeclarations>(
     }
     origin[key] = found.source;
     if (found.refusal !== undefined) mistakes.push(`${found.source}: ${found.refusal}`);
-    const value = found.raw === undefined ? found.value : coerce(option, found.raw);
-    const wrong = firstError(option.schema, value);
-    if (wrong !== undefined) mistakes.push(`${found.source}: ${found.source.startsWith('-') ? '' : `${key}: `}${wrong}`);
+    const value = found.raw === undefined ? fromFile(option, found.value) : coerce(option, found.raw);
+    for (const { path, text } of errorsOf(option, value)) {
+      const place = found.raw === undefined && file !== undefined ? `${file.path}:${lineOf(file, [key, ...path])}` : found.source;
+      mistakes.push(`${place}: ${found.source.startsWith('--') ? '' : `${key}: `}${text}`);
+    }
     values[key] = value;
   }
   if (mistakes.length > 0) {
@@ -145,19 +147,51 @@ function readOptionFile(sources: OptionSources, mistakes: string[]): OptionFile 
   return { path, document, line, root: root as Record<string, unknown> };
 }
 
-function keyLine(file: OptionFile, key: string): number {
-  const contents = file.document.contents;
-  if (!isMap(contents)) return 1;
-  const pair = contents.items.find((item) => isScalar(item.key) && item.key.value === key);
-  return file.line(pair && isScalar(pair.key) ? pair.key.range?.[0] : undefined);
+/** The line of what `path` leads to, or of the nearest thing around it that stands in the file. */
+function lineOf(file: OptionFile, path: readonly string[]): number {
+  let node: unknown = file.document.contents;
+  let offset: number | undefined;
+  for (const step of path) {
+    if (isMap(node)) {
+      const pair: Pair | undefined = node.items.find((item) => isScalar(item.key) && String(item.key.value) === step);
+      if (pair === undefined || !isScalar(pair.key)) break;
+      offset = pair.key.range?.[0] ?? offset;
+      node = pair.value;
+    } else if (isSeq(node)) {
+      node = node.items[Number(step)];
+      offset = isNode(node) ? (node.range?.[0] ?? offset) : offset;
+    } else break;
+  }
+  return file.line(offset);
 }
 
 function reportUnknownKeys(file: OptionFile, declarations: OptionDeclarations, mistakes: string[]): void {
   for (const key of Object.keys(file.root)) {
     if (Object.hasOwn(declarations, key)) continue;
-    const near = Object.keys(declarations).find((known) => known.toLowerCase() === key.replace(/[-_]/g, '').toLowerCase());
-    mistakes.push(`${file.path}:${keyLine(file, key)}: ${key}: there is no such option${near ? `; did you mean ${near}?` : ''}`);
+    const near = nearest(key, Object.keys(declarations));
+    mistakes.push(`${file.path}:${lineOf(file, [key])}: ${key}: there is no such option${near ? `; did you mean ${near}?` : ''}`);
   }
+}
+
+/** The known name that `key` is most likely meant to be: spelled with other separators, or at most two letters off. */
+function nearest(key: string, known: readonly string[]): string | undefined {
+  const plain = (name: string): string => name.replace(/[-_]/g, '').toLowerCase();
+  const ranked = known
+    .map((name) => ({ name, distance: editDistance(plain(key), plain(name)) }))
+    .toSorted((a, b) => a.distance - b.distance);
+  const best = ranked[0];
+  return best !== undefined && best.distance <= Math.min(2, Math.floor(best.name.length / 3)) ? best.name : undefined;
+}
+
+function editDistance(a: string, b: string): number {
+  let before = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i];
+    for (let j = 1; j <= b.length; j++)
+      row[j] = Math.min(before[j]! + 1, row[j - 1]! + 1, before[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
+    before = row;
+  }
+  return before[b.length]!;
 }
 
 interface FoundValue {
@@ -180,7 +214,9 @@ function findValue(key: string, option: OptionDeclaration, sources: OptionSource
     if (text === undefined || text === '') continue;
     return { source: name, raw: option.list || option.pairs ? text.split(/[\s,]+/).filter(Boolean) : text };
   }
-  if (file && Object.hasOwn(file.root, key)) return { source: `${file.path}:${keyLine(file, key)}`, value: file.root[key] };
+  // An option with nothing behind it ("site:") is as good as left out.
+  if (file && Object.hasOwn(file.root, key) && file.root[key] !== null)
+    return { source: `${file.path}:${lineOf(file, [key])}`, value: file.root[key] };
   return undefined;
 }
 
@@ -190,7 +226,9 @@ function coerce(option: OptionDeclaration, raw: string | readonly string[] | tru
     const record: Record<string, string> = {};
     for (const text of typeof raw === 'string' ? [raw] : raw) {
       const at = text.indexOf('=');
-      record[at < 0 ? text : text.slice(0, at)] = at < 0 ? '' : text.slice(at + 1);
+      // As text it is checked, and refused, as what it is.
+      if (at < 0) return text;
+      Object.defineProperty(record, text.slice(0, at), { value: text.slice(at + 1), enumerable: true, configurable: true, writable: true });
     }
     return record;
   }
@@ -206,23 +244,64 @@ function coerce(option: OptionDeclaration, raw: string | readonly string[] | tru
   return raw;
 }
 
-function firstError(schema: TSchema, value: unknown): string | undefined {
-  if (Value.Check(schema, value)) return undefined;
-  const shown =
-    typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? ` (got ${JSON.stringify(value)})` : '';
+/** What YAML reads as a number may be meant as text, and one item needs no list. */
+function fromFile(option: OptionDeclaration, value: unknown): unknown {
+  if (option.list && !Array.isArray(value)) return [value];
+  if (option.pairs && typeof value === 'object' && value !== null && !Array.isArray(value))
+    return Object.fromEntries(
+      Object.entries(value).map(([name, text]) => [
+        name,
+        typeof text === 'number' || typeof text === 'boolean' ? String(text) : (text as unknown),
+      ]),
+    );
+  return value;
+}
+
+interface Mistake {
+  /** Steps from the option's value to what is wrong. */
+  path: string[];
+  text: string;
+}
+
+function errorsOf(option: OptionDeclaration, value: unknown): Mistake[] {
+  const { schema } = option;
+  const isRight: boolean = Value.Check(schema, value);
+  if (isRight) return [];
   const wanted = (schema as { wanted?: string }).wanted;
-  if (wanted !== undefined) return `must be ${wanted}${shown}`;
-  const [error] = Value.Errors(schema, value);
-  const where = error?.instancePath ? `${error.instancePath.slice(1).replaceAll('/', '.')}: ` : '';
-  return `${where}${error?.message ?? 'is not valid'}${shown}`;
+  if (wanted !== undefined) return [{ path: [], text: `must be ${wanted}${shown(option, value)}` }];
+  // In a list, each item by itself: the reader wants to know which.
+  const items = (schema as { items?: TSchema & { wanted?: string } }).items;
+  if (Array.isArray(value) && items !== undefined) {
+    const wrong = value.flatMap((item: unknown, i): Mistake[] => {
+      if (Value.Check(items, item)) return [];
+      const text = items.wanted === undefined ? (Value.Errors(items, item)[0]?.message ?? 'is not valid') : `must be ${items.wanted}`;
+      return [{ path: [String(i)], text: `item ${i + 1} ${text}${shown(option, item)}` }];
+    });
+    if (wrong.length > 0) return wrong;
+  }
+  const errors = Value.Errors(schema, value).map(({ instancePath, message }) => {
+    const path = instancePath.split('/').slice(1);
+    return { path, text: `${path.length === 0 ? '' : `${path.join('.')}: `}${message}${path.length === 0 ? shown(option, value) : ''}` };
+  });
+  return errors.length === 0 ? [{ path: [], text: 'is not valid' }] : errors;
+}
+
+/** The wrong value itself, where that is short and no secret. */
+function shown(option: OptionDeclaration, value: unknown): string {
+  if (option.secret || (typeof value !== 'string' && typeof value !== 'number' && typeof value !== 'boolean')) return '';
+  return ` (got ${masked(JSON.stringify(value)).slice(0, 200)})`;
+}
+
+/** Without the passwords of URLs. */
+function masked(text: string): string {
+  return text.replace(/(:\/\/[^:/@"]*):[^@"]*@/g, '$1:***@').replace(/([?&]password=)[^&"]*/gi, '$1***');
 }
 
 /** The configuration as it is in force, for `config check`: secrets and passwords in URLs are left out. */
 export function printOptions(declarations: OptionDeclarations, loaded: LoadedOptions<Record<string, unknown>>): string {
   const rows = Object.entries(declarations).map(([key, option]) => {
     const value = loaded.values[key];
-    const text =
-      value === undefined ? '(not set)' : option.secret ? '(secret)' : JSON.stringify(value).replace(/(:\/\/[^:/@"]*):[^@"]*@/g, '$1:***@');
+    const text = value === undefined ? '(not set)' : option.secret ? '(secret)' : masked(JSON.stringify(value));
     return [key, text, loaded.sources[key] ?? 'default'];
   });
   const width = (column: number): number => Math.max(...rows.map((row) => row[column]!.length));
