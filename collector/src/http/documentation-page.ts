@@ -46,7 +46,7 @@ section:target { border-color: var(--accent); }
 .verb { font-weight: 700; color: var(--write); } .verb.get { color: var(--accent); }
 .who { margin-left: auto; color: var(--muted); font-size: 13px; }
 code, pre { font: 12.5px/1.55 ui-monospace, 'SF Mono', 'Cascadia Mono', Menlo, Consolas, 'Liberation Mono', monospace; }
-pre { background: var(--raised); padding: 10px 12px; margin: 4px 0; overflow-x: auto; border-radius: 4px; }
+pre { background: var(--raised); padding: 10px 12px; margin: 4px 0; white-space: pre-wrap; overflow-wrap: anywhere; border-radius: 4px; }
 pre i { font-style: normal; color: var(--muted); }
 table { border-collapse: collapse; width: 100%; } td, th { text-align: left; vertical-align: top; padding: 4px 12px 4px 0; border-bottom: 1px solid var(--line); font-weight: inherit; }
 th { color: var(--muted); font-size: 13px; }
@@ -69,12 +69,14 @@ try { const theme = localStorage.getItem('tidemark.theme'); if (theme) document.
 function shape(schema, indent = '') {
   if (schema === undefined || schema === true) return ['anything'];
   if (schema.const !== undefined) return [JSON.stringify(schema.const)];
+  if (schema.enum) return [schema.enum.map((value) => JSON.stringify(value)).join(' | ')];
   const joined = (schemas, between) => schemas.flatMap((one, i) => (i === 0 ? shape(one, indent) : [between, ...shape(one, indent)]));
   if (schema.anyOf) return joined(schema.anyOf, ' | ');
   if (schema.allOf) return joined(schema.allOf, ' & ');
   if (schema.prefixItems) return ['[', ...joined(schema.prefixItems, ', '), ']'];
   if (schema.type === 'array') return ['[', ...shape(schema.items, indent), ', …]'];
   if (schema.type !== 'object') {
+    if (schema.description && schema.type === 'string') return ['string'];
     const bounds = [['minimum', '≥ '], ['maximum', '≤ '], ['minLength', 'characters ≥ '], ['maxLength', 'characters ≤ ']];
     return [[schema.type ?? 'anything', ...bounds.filter(([key]) => schema[key] !== undefined).map(([key, word]) => word + schema[key])].join(' ')];
   }

@@ -52,6 +52,7 @@ function swaggerOptions(version: string): FastifyDynamicSwaggerOptions {
       },
     },
     hideUntagged: true,
+    convertConstToEnum: false,
     transform: ({ schema, url, route }) => {
       const access = accessOf({ routeOptions: { config: route.config ?? {} }, method: [route.method].flat()[0]! });
       const described = schema as FastifySchema & { response?: object };
