@@ -6,11 +6,15 @@ import { Type } from 'typebox';
 export const COLLECTOR_FILE = '/etc/tidemark/collector.yaml';
 
 /** `host:port`, `[v6]:port`, `:port` or a port alone. */
-const LISTEN = '^(\\[[0-9a-fA-F:.]+\\]:|[A-Za-z0-9.-]*:)?[0-9]{1,5}$';
+const PORT = '([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])';
+const LISTEN = `^(\\[[0-9a-fA-F:.]+\\]:|[A-Za-z0-9.-]*:)?${PORT}$`;
 
 export const collectorOptions = declareOptions({
   listen: {
-    schema: Type.String({ pattern: LISTEN, wanted: 'host:port, :port or a port, for example 0.0.0.0:5000' }),
+    // In a file a port alone is a number.
+    schema: Type.Union([Type.String({ pattern: LISTEN }), Type.Integer({ minimum: 0, maximum: 65_535 })], {
+      wanted: 'host:port, :port or a port, for example 0.0.0.0:5000',
+    }),
     description: 'address and port to listen on',
     value: 'address',
     default: '0.0.0.0:5000',
@@ -33,7 +37,9 @@ export const collectorOptions = declareOptions({
     environment: ['DATABASE_URL'],
     secret: true,
     refuseAsFlag: (url: string) =>
-      /:\/\/[^/@]*:[^/@]*@/.test(url) ? 'a password on a command line can be read by every user of the machine: put the URL into TIDEMARK_DATABASE_URL or a file of mode 0600' : undefined,
+      /:\/\/[^/@]*:[^/@]*@/.test(url)
+        ? 'a password on a command line can be read by every user of the machine: put the URL into TIDEMARK_DATABASE_URL or a file of mode 0600'
+        : undefined,
   },
   rawDays: {
     schema: Type.Integer({ minimum: 1, maximum: 3_650 }),
@@ -69,7 +75,8 @@ export interface ListenAddress {
 }
 
 /** Takes a `listen` value apart; the schema has checked its form. */
-export function parseListen(listen: string): ListenAddress {
+export function parseListen(value: string | number): ListenAddress {
+  const listen = String(value);
   const at = listen.lastIndexOf(':');
   const host = at < 0 ? '' : listen.slice(0, at).replace(/^\[|\]$/g, '');
   return { host: host === '' ? '0.0.0.0' : host, port: Number(listen.slice(at + 1)) };

@@ -32,7 +32,11 @@ export function connectTo({ url, tokenFile }: ClientOptions): CollectorClient {
       } catch (error) {
         const code = codeOf(error);
         const why = code === 'ECONNREFUSED' ? 'nothing listens there' : code === 'ENOTFOUND' ? 'there is no such host' : sentenceOf(error);
-        throw new OperationalFailure(`No collector answers at ${url}: ${why}. Start it (npm start, or tidemark-collector run), or name another with --server.`, EXIT.failed, { cause: error });
+        throw new OperationalFailure(
+          `No collector answers at ${url}: ${why}. Start it (npm start, or tidemark-collector run), or name another with --server.`,
+          EXIT.failed,
+          { cause: error },
+        );
       }
       const text = await response.body.text();
       if (response.statusCode < 300) return (text === '' ? undefined : JSON.parse(text)) as never;
@@ -45,8 +49,13 @@ function readToken(file: string): string {
   try {
     return readFileSync(file, 'utf8').trim();
   } catch (error) {
-    const why = codeOf(error) === 'ENOENT' ? 'there is no such file' : codeOf(error) === 'EACCES' ? 'this user may not read it' : sentenceOf(error);
-    throw new OperationalFailure(`The credential ${file} cannot be read: ${why}. Name the collector's data directory with --data-dir, or a token's file with --token-file.`, EXIT.failed, { cause: error });
+    const why =
+      codeOf(error) === 'ENOENT' ? 'there is no such file' : codeOf(error) === 'EACCES' ? 'this user may not read it' : sentenceOf(error);
+    throw new OperationalFailure(
+      `The credential ${file} cannot be read: ${why}. Name the collector's data directory with --data-dir, or a token's file with --token-file.`,
+      EXIT.failed,
+      { cause: error },
+    );
   }
 }
 

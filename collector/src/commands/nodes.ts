@@ -1,6 +1,7 @@
 /** `tidemark-collector nodes …` and `tokens …`: who belongs to the fleet, asked of and told to the running collector. */
 import type { NodeList, NodeSummary } from '@tidemark/protocol';
-import type { Command } from 'commander';
+import { EXIT, OperationalFailure } from '@tidemark/service';
+import { Option, type Command } from 'commander';
 import type { CollectorClient } from './client.ts';
 import { printable, table } from './table.ts';
 
@@ -37,16 +38,22 @@ export function nodeCommands(program: Command, context: FleetCommandsContext, co
     .addHelpText('after', '\nExample:\n  tidemark-collector nodes add db2 --site hamburg --tag role=db > db2.token\n')
     .action(async (name: string, options: { site?: string; tag?: string[] }, command: Command) => {
       const { client, url } = connect(command);
-      const tags = Object.fromEntries((options.tag ?? []).map((pair) => [pair.split('=')[0]!, pair.slice(pair.indexOf('=') + 1)]));
-      const { token } = await client.call<WithToken>('POST', '/api/telemetry/nodes', { name, ...(options.site === undefined ? {} : { site: options.site }), tags });
+      const tags = tagsOf(options.tag ?? []);
+      const { token } = await client.call<WithToken>('POST', '/api/telemetry/nodes', {
+        name,
+        ...(options.site === undefined ? {} : { site: options.site }),
+        tags,
+      });
       tellToken(context, name, token, url);
     });
 
-  connectOptions(nodes.command('token <name>').description('make a new token for a node; the old one ends')).action(async (name: string, _: unknown, command: Command) => {
-    const { client, url } = connect(command);
-    const { token } = await client.call<WithToken>('POST', nodePath(name, 'token'));
-    tellToken(context, name, token, url);
-  });
+  connectOptions(nodes.command('token <name>').description('make a new token for a node; the old one ends')).action(
+    async (name: string, _: unknown, command: Command) => {
+      const { client, url } = connect(command);
+      const { token } = await client.call<WithToken>('POST', nodePath(name, 'token'));
+      tellToken(context, name, token, url);
+    },
+  );
 
   connectOptions(nodes.command('list').description('list the nodes'))
     .option('--json', 'as JSON')
@@ -55,18 +62,33 @@ export function nodeCommands(program: Command, context: FleetCommandsContext, co
       const list = await client.call<NodeList>('GET', '/api/telemetry/nodes');
       if (options.json) return out(`${JSON.stringify(list, undefined, 2)}\n`);
       if (list.nodes.length === 0) return err('There are no nodes yet: tidemark-collector nodes add NAME\n');
-      const rows = list.nodes.map((n) => [n.name, n.state, n.site || '-', n.lastSeenAt ?? 'never', n.agentVersion ?? '-', Object.entries(n.tags).map(([k, v]) => `${k}=${v}`).join(' ')]);
+      const rows = list.nodes.map((n) => [
+        n.name,
+        n.state,
+        n.site || '-',
+        n.lastSeenAt ?? 'never',
+        n.agentVersion ?? '-',
+        Object.entries(n.tags)
+          .map(([k, v]) => `${k}=${v}`)
+          .join(' '),
+      ]);
       return out(`${table(['NAME', 'STATE', 'SITE', 'LAST SEEN', 'AGENT', 'TAGS'], rows)}\n`);
     });
 
-  connectOptions(nodes.command('rename <old> <new>').description('give a node another name; its history stays')).action(async (from: string, to: string, _: unknown, command: Command) => {
-    await connect(command).client.call('POST', nodePath(from, 'rename'), { name: to });
-    err(`${printable(from)} is now ${printable(to)}.\n`);
-  });
+  connectOptions(nodes.command('rename <old> <new>').description('give a node another name; its history stays')).action(
+    async (from: string, to: string, _: unknown, command: Command) => {
+      await connect(command).client.call('POST', nodePath(from, 'rename'), { name: to });
+      err(`${printable(from)} is now ${printable(to)}.\n`);
+    },
+  );
 
   const steps: [string, string, string][] = [
     ['approve', 'let a node report', 'may report now'],
-    ['revoke', 'take a node\'s credential away; its history stays', 'may no longer report. A new token: tidemark-collector nodes approve, then nodes token'],
+    [
+      'revoke',
+      "take a node's credential away; its history stays",
+      'may no longer report. A new token: tidemark-collector nodes approve, then nodes token',
+    ],
     ['retire', 'take a node out for good; its history stays, its name is free', 'is retired'],
   ];
   for (const [step, description, done] of steps) {
@@ -91,24 +113,47 @@ This is the token of ${printable(name)}. It is shown this once.
 On the node, put it into a file that only the agent's user can read, and run:
 
   umask 077; cat > token        # paste the token, Enter, Ctrl-D
-  tidemark-agent run --server ${fromElsewhere(url, hostname)} --hostname ${JSON.stringify(name)} --token-file ./token
+  tidemark-agent run --server ${shellWord(fromElsewhere(url, hostname))} --hostname ${shellWord(name)} --token-file ./token
 `);
+}
+
+function tagsOf(pairs: readonly string[]): Record<string, string> {
+  const wrong = pairs.find((pair) => pair.indexOf('=') < 1);
+  if (wrong !== undefined) throw new OperationalFailure(`--tag ${printable(wrong)} is not of the form key=value.`, EXIT.usage);
+  return Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf('=')), pair.slice(pair.indexOf('=') + 1)]));
+}
+
+/** One word for a POSIX shell, whatever is in it: the line is there to be pasted. */
+function shellWord(text: string): string {
+  return /^[\w./:@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", String.raw`'\''`)}'`;
 }
 
 export function tokenCommands(program: Command, { out, err, connect }: FleetCommandsContext, connectOptions: AddConnectOptions): void {
   const tokens = program.command('tokens').description('tokens of programs that ask the collector (Prometheus, scripts)');
   connectOptions(tokens.command('add <name>').description('make a token and print it'))
-    .option('--role <role>', 'read or admin', 'read')
+    .addOption(new Option('--role <role>', 'what it may do').choices(['read', 'admin']).default('read'))
     .addHelpText('after', '\nExample:\n  tidemark-collector tokens add prometheus --role read > /etc/prometheus/tidemark-token\n')
     .action(async (name: string, options: { role: string }, command: Command) => {
       const { token } = await connect(command).client.call<{ token: string }>('POST', '/api/tokens', { name, role: options.role });
       out(`${token}\n`);
       err('It is shown this once. Programs send it as "Authorization: Bearer TOKEN".\n');
     });
-  connectOptions(tokens.command('list').description('list them, without the tokens themselves')).action(async (_: unknown, command: Command) => {
-    const { tokens: list } = await connect(command).client.call<{ tokens: { name: string; role: string; createdAt: string }[] }>('GET', '/api/tokens');
-    out(list.length === 0 ? '' : `${table(['NAME', 'ROLE', 'MADE'], list.map((t) => [t.name, t.role, t.createdAt]))}\n`);
-  });
+  connectOptions(tokens.command('list').description('list them, without the tokens themselves')).action(
+    async (_: unknown, command: Command) => {
+      const { tokens: list } = await connect(command).client.call<{ tokens: { name: string; role: string; createdAt: string }[] }>(
+        'GET',
+        '/api/tokens',
+      );
+      out(
+        list.length === 0
+          ? ''
+          : `${table(
+              ['NAME', 'ROLE', 'MADE'],
+              list.map((t) => [t.name, t.role, t.createdAt]),
+            )}\n`,
+      );
+    },
+  );
   connectOptions(tokens.command('remove <name>').description('end a token')).action(async (name: string, _: unknown, command: Command) => {
     await connect(command).client.call('DELETE', `/api/tokens/${encodeURIComponent(name)}`);
     err(`The token ${printable(name)} is worth nothing from now on.\n`);

@@ -1,6 +1,16 @@
 /** The collector's command line, put together. It reads nothing by itself: arguments, environment and streams are given. */
 import { Command, CommanderError } from 'commander';
-import { EXIT, OperationalFailure, addOptions, createLog, loadOptions, printOptions, runUntilStopped, systemClock, type LoadedOptions } from '@tidemark/service';
+import {
+  EXIT,
+  OperationalFailure,
+  addOptions,
+  createLog,
+  loadOptions,
+  printOptions,
+  runUntilStopped,
+  systemClock,
+  type LoadedOptions,
+} from '@tidemark/service';
 import { databaseFailure, startCollector } from '../collector.ts';
 import { COLLECTOR_FILE, collectorOptions, localUrl, parseListen, type CollectorConfig } from '../config.ts';
 import { migrate, readMigrations } from '../db/migrate.ts';
@@ -24,13 +34,17 @@ const STOP_TIMEOUT_MS = 45_000;
 
 export function buildProgram(context: ProgramContext): Command {
   const program = new Command('tidemark-collector')
-    .description('Tidemark\'s collector: takes in what agents report, stores it, and answers who asks.')
+    .description("Tidemark's collector: takes in what agents report, stores it, and answers who asks.")
     .version(context.version)
     .exitOverride()
     .configureOutput({ writeOut: context.out, writeErr: context.err })
     .showHelpAfterError('(--help shows what there is)');
   const load = (command: Command): LoadedOptions<CollectorConfig> =>
-    loadOptions('tidemark-collector', collectorOptions, { flags: command.opts(), environment: context.environment, defaultFile: COLLECTOR_FILE });
+    loadOptions('tidemark-collector', collectorOptions, {
+      flags: command.opts(),
+      environment: context.environment,
+      defaultFile: COLLECTOR_FILE,
+    });
 
   addOptions(program.command('run').description('run the collector'), collectorOptions)
     .addHelpText(
@@ -46,39 +60,57 @@ Examples:
     )
     .action(async (_: unknown, command: Command) => context.exit(await run(load(command).values, context)));
 
-  addOptions(program.command('migrate').description('bring an external database to this version\'s schema, and leave'), collectorOptions).action(async (_: unknown, command: Command) =>
-    migrateOnly(load(command).values, context),
-  );
+  addOptions(
+    program.command('migrate').description("bring an external database to this version's schema, and leave"),
+    collectorOptions,
+  ).action(async (_: unknown, command: Command) => migrateOnly(load(command).values, context));
 
   const config = program.command('config').description('the configuration');
-  addOptions(config.command('check').description('check the configuration and print what is in force'), collectorOptions).action((_: unknown, command: Command) => {
-    context.out(`${printOptions(collectorOptions, load(command))}\n`);
-  });
+  addOptions(config.command('check').description('check the configuration and print what is in force'), collectorOptions).action(
+    (_: unknown, command: Command) => {
+      context.out(`${printOptions(collectorOptions, load(command))}\n`);
+    },
+  );
 
   const token = program.command('token').description('the admin token');
-  addOptions(token.command('reset').description('make a new admin token; a running collector takes it up, and all sessions end'), { dataDir: collectorOptions.dataDir }).action((_: unknown, command: Command) => {
-    const { dataDir } = loadOptions('tidemark-collector', { dataDir: collectorOptions.dataDir }, { flags: { dataDir: command.opts()['dataDir'] }, environment: context.environment }).values;
-    resetAdminToken(dataDir);
-    context.err(`The new admin token is in ${adminTokenFile(dataDir)}.\n`);
-  });
+  addOptions(token.command('reset').description('make a new admin token; a running collector takes it up, and all sessions end'), {
+    dataDir: collectorOptions.dataDir,
+  })
+    .option('--show', 'print the token itself to standard output')
+    .action((options: { show?: true }, command: Command) => {
+      const { dataDir } = load(command).values;
+      const fresh = resetAdminToken(dataDir);
+      if (options.show) context.out(`${fresh}\n`);
+      context.err(
+        `The new admin token is in ${adminTokenFile(dataDir)}. The old one, and every session made with it, is worth nothing from now on.\n`,
+      );
+    });
 
   const connectOptions = (command: Command): Command =>
     command
       .option('--server <url>', 'the running collector (default: this machine, the port of --listen; environment: TIDEMARK_SERVER)')
-      .option('--token-file <file>', 'file with an admin token (default: admin-token in the data directory; environment: TIDEMARK_TOKEN_FILE)')
-      .option('--data-dir <directory>', 'the collector\'s data directory')
+      .option(
+        '--token-file <file>',
+        'file with an admin token (default: admin-token in the data directory; environment: TIDEMARK_API_TOKEN_FILE)',
+      )
+      .option('--data-dir <directory>', "the collector's data directory")
       .option('--listen <address>', 'where the collector listens')
-      .option('--config <file>', 'the collector\'s YAML file');
+      .option('--config <file>', "the collector's YAML file");
   const connect = (command: Command): { client: ReturnType<typeof connectTo>; url: string } => {
     const flags = command.opts<{ server?: string; tokenFile?: string; dataDir?: string; listen?: string; config?: string }>();
     const { values } = loadOptions('tidemark-collector', collectorOptions, {
-      flags: { ...(flags.dataDir && { dataDir: flags.dataDir }), ...(flags.listen && { listen: flags.listen }), ...(flags.config && { config: flags.config }) },
+      flags: {
+        ...(flags.dataDir && { dataDir: flags.dataDir }),
+        ...(flags.listen && { listen: flags.listen }),
+        ...(flags.config && { config: flags.config }),
+      },
       environment: context.environment,
       defaultFile: COLLECTOR_FILE,
     });
     const url = flags.server ?? context.environment['TIDEMARK_SERVER'] ?? localUrl(parseListen(values.listen));
-    if (!URL.canParse(url)) throw new OperationalFailure(`--server ${JSON.stringify(url)} is not an address; it looks like http://collector:5000.`, EXIT.usage);
-    const tokenFile = flags.tokenFile ?? context.environment['TIDEMARK_TOKEN_FILE'] ?? adminTokenFile(values.dataDir);
+    if (!URL.canParse(url))
+      throw new OperationalFailure(`--server ${JSON.stringify(url)} is not an address; it looks like http://collector:5000.`, EXIT.usage);
+    const tokenFile = flags.tokenFile ?? context.environment['TIDEMARK_API_TOKEN_FILE'] ?? adminTokenFile(values.dataDir);
     return { client: connectTo({ url: url.replace(/\/+$/, ''), tokenFile }), url: values.publicUrl ?? url };
   };
   nodeCommands(program, { ...context, connect }, connectOptions);
@@ -89,7 +121,12 @@ Examples:
 async function run(config: CollectorConfig, context: ProgramContext): Promise<number> {
   const log = createLog('tidemark-collector', config.logLevel, config.logFormat);
   return runUntilStopped({ log, stopTimeoutMs: STOP_TIMEOUT_MS }, async (lifecycle) => {
-    const { url, adminTokenFile: file, embedded } = await startCollector({
+    const {
+      url,
+      listen,
+      adminTokenFile: file,
+      embedded,
+    } = await startCollector({
       config,
       version: context.version,
       migrationsDir: context.migrationsDir,
@@ -101,6 +138,7 @@ async function run(config: CollectorConfig, context: ProgramContext): Promise<nu
     context.tellParent({
       kind: 'ready',
       url,
+      listen,
       dataDir: config.dataDir,
       adminTokenFile: file,
       ...(embedded === undefined ? {} : { agentPostgres: embedded.agentAccess }),
