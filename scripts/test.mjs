@@ -1,0 +1,90 @@
+/**
+ * `npm test`: installs what is missing, builds, runs every test (or those that its arguments name), and ends
+ * with `N passed, N failed` alone on a line. A run without tests has failed.
+ */
+import { accessSync, constants, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { Failure, checkNode, ensureBuilt, ensureInstalled, programOf, root, run, runCommand } from './prepare.mjs';
+
+/** Programs that tests run, and the Debian package that has each. */
+const SYSTEM_PROGRAMS = [
+  { programs: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'], debianPackage: 'chromium' },
+  { programs: ['prometheus'], debianPackage: 'prometheus' },
+  { programs: ['promtool'], debianPackage: 'prometheus' },
+];
+
+await runCommand(async () => {
+  checkNode();
+  await ensureInstalled();
+  await ensureSystemPrograms();
+  await ensureBuilt('everything', 'console', 'agent');
+  const { passed, failed } = await runTests(process.argv.slice(2));
+  if (passed + failed === 0) process.stderr.write('No test was run: that is a failure.\n');
+  process.stdout.write(`${passed} passed, ${failed} failed\n`);
+  return failed === 0 && passed > 0 ? 0 : 1;
+});
+
+async function ensureSystemPrograms() {
+  const missing = missingPackages();
+  if (missing.length === 0) return;
+  const install = ['install', '-y', '--no-install-recommends', ...missing];
+  const command = `apt-get update && apt-get ${install.join(' ')}`;
+  if (process.getuid?.() !== 0 || !isOnPath('apt-get')) {
+    throw new Failure(`The tests need programs that are not here: ${missing.join(', ')}. On Debian or Ubuntu, as root: ${command}`, 1);
+  }
+  process.stderr.write(`Installing ${missing.join(', ')}…\n`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  for (const args of [
+    ['update', '-q'],
+    ['-q', ...install],
+  ]) {
+    const code = await run('apt-get', args, { env, quiet: true });
+    if (code !== 0) throw new Failure(`apt-get could not install ${missing.join(', ')}; it says why above. By hand: ${command}`, 1);
+  }
+  const still = missingPackages();
+  if (still.length > 0) throw new Failure(`${still.join(', ')} was installed, yet its programs are not on the path.`, 1);
+}
+
+function missingPackages() {
+  const missing = SYSTEM_PROGRAMS.filter(({ programs }) => !programs.some(isOnPath));
+  return [...new Set(missing.map(({ debianPackage }) => debianPackage))];
+}
+
+function isOnPath(program) {
+  return (process.env.PATH ?? '').split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** Runs vitest and counts by its report, not by its exit code alone. */
+async function runTests(args) {
+  const results = join(root, 'test-results');
+  const report = join(results, 'vitest.json');
+  mkdirSync(results, { recursive: true });
+  rmSync(report, { force: true });
+  const reporters = ['--reporter=default', '--reporter=json', `--outputFile.json=${report}`];
+  if (process.env.CI) reporters.push('--reporter=junit', `--outputFile.junit=${join(results, 'junit.xml')}`);
+  const code = await run(process.execPath, [programOf('vitest', 'vitest.mjs'), 'run', ...reporters, ...args]);
+  const { passed, failed } = countTests(report);
+  // An error outside of any test, or a test run that was cut off, is a failure as well.
+  return { passed, failed: code !== 0 && failed === 0 ? 1 : failed };
+}
+
+function countTests(report) {
+  let results;
+  try {
+    results = JSON.parse(readFileSync(report, 'utf8'));
+  } catch {
+    return { passed: 0, failed: 0 };
+  }
+  // A file that could not be loaded has no tests to count, but has failed.
+  const brokenFiles = results.testResults.filter(
+    (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'),
+  );
+  return { passed: results.numPassedTests, failed: results.numFailedTests + brokenFiles.length };
+}
