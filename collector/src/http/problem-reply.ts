@@ -84,6 +84,9 @@ function asProblem(error: FastifyError): ProblemError | undefined {
   const code = FASTIFY_CODES[error.code];
   if (code !== undefined) return new ProblemError(code, `${error.message}.`);
   if (error instanceof SyntaxError && error.statusCode === 400) return new ProblemError('body_malformed', `${error.message}.`);
+  // Nobody is there to read it any more; it is no failure of the collector's.
+  if (error.code === 'ECONNRESET' && error.statusCode === 400)
+    return new ProblemError('body_malformed', 'The connection was cut before the body was whole.');
   // The limiter has set Retry-After already.
   if (error.statusCode === 429) return new ProblemError('rate_limited', `${error.message}.`);
   return undefined;

@@ -164,7 +164,7 @@ test('headers of every answer: a strict policy, nothing kept, no promise of http
     );
     expect(headers).toMatchObject({
       'x-content-type-options': 'nosniff',
-      'x-frame-options': 'SAMEORIGIN',
+      'x-frame-options': 'DENY',
       'cache-control': 'no-store',
       'referrer-policy': 'no-referrer',
     });
