@@ -121,7 +121,7 @@ class DiskSpool implements Spool {
       if (layout !== undefined) return Buffer.from(JSON.stringify(layout));
     }
     // The newest file first: the current layouts are there.
-    for (const segment of [...this.#segments.values()].reverse()) {
+    for (const segment of [...this.#segments.values()].toReversed()) {
       const place = segment.layouts.get(hash);
       if (place === undefined) continue;
       const files = new Map<number, number>();

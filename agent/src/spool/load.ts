@@ -31,7 +31,7 @@ export function loadSegments(directory: string, log: Log): LoadedSpool {
   const acked = new Map<string, Set<number>>();
   let nextId = 1;
   const reader = new WholeFileReader();
-  for (const name of readdirSync(directory).sort()) {
+  for (const name of readdirSync(directory).toSorted()) {
     const path = join(directory, name);
     if (name.endsWith('.spool.tmp')) tryTo(log, () => unlinkSync(path));
     const match = /^(\d{10})\.spool$/.exec(name);

@@ -81,6 +81,7 @@ export function scanSegment(file: Buffer): ScannedSegment {
     damaged: false,
     intact: [],
   };
+  let headDamaged = false;
   for (let start = 0; start < file.length;) {
     const newline = file.indexOf(NEWLINE, start);
     const end = newline < 0 ? file.length : newline;
@@ -92,9 +93,13 @@ export function scanSegment(file: Buffer): ScannedSegment {
       found.damaged = true;
       const kind = file.toString('latin1', start + PREFIX, Math.min(end, start + PREFIX + 7));
       if (end > start && !/^(head|layout|ack) /.test(kind)) found.damagedAfter++;
+      if (start === 0) headDamaged = found.damagedAfter === 1;
     }
     start = end + 1;
   }
+  // The first line is the head, whatever is left of it. Where nothing is left of a file, one report at least was in it.
+  if (headDamaged && found.reports.length > 0) found.damagedBefore--;
+  else if (headDamaged && found.intact.length > 0) found.damagedAfter--;
   return found;
 }
 
@@ -167,7 +172,7 @@ function parseHead(json: string): ScannedSegment['head'] {
 
 /** `[3,7,8,9]` as "3,7-9". */
 export function toRanges(sequences: readonly number[]): string {
-  const sorted = [...sequences].sort((a, b) => a - b);
+  const sorted = sequences.toSorted((a, b) => a - b);
   const parts: string[] = [];
   for (let i = 0; i < sorted.length;) {
     const from = sorted[i]!;
@@ -181,7 +186,7 @@ export function toRanges(sequences: readonly number[]): string {
 export function fromRanges(text: string): number[] {
   return text.split(',').flatMap((part) => {
     const [from, to = from] = part.split('-').map(Number);
-    if (!Number.isInteger(from) || !Number.isInteger(to) || to! - from! > 10_000_000) return [];
+    if (!Number.isInteger(from) || !Number.isInteger(to) || from! < 1 || to! - from! > 10_000_000) return [];
     return Array.from({ length: Math.max(0, to! - from! + 1) }, (_, i) => from! + i);
   });
 }

@@ -57,14 +57,16 @@ function load(sources: { argv?: string[]; environment?: OptionSources['environme
 }
 
 function failureOf(action: () => unknown): string {
+  let thrown: unknown;
   try {
     action();
   } catch (error) {
-    expect(error).toBeInstanceOf(OperationalFailure);
-    expect((error as OperationalFailure).exitCode).toBe(EXIT.configuration);
-    return (error as Error).message;
+    thrown = error;
   }
-  throw new Error('nothing was thrown');
+  expect(thrown).toBeInstanceOf(OperationalFailure);
+  const failure = thrown as OperationalFailure;
+  expect(failure.exitCode).toBe(EXIT.configuration);
+  return failure.message;
 }
 
 describe('names', () => {
