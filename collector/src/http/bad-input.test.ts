@@ -59,7 +59,7 @@ const start = (...headers: string[]): string =>
 type Body = string | Buffer | undefined;
 
 /** One request, byte for byte: `content-length` and the rest are what the test says. Resolves with everything that came until the end. */
-function raw(port: number, head: string, body: Body = undefined, cutAfter = Number.POSITIVE_INFINITY): Promise<string> {
+function raw(port: number, head: string, body?: Body, cutAfter = Number.POSITIVE_INFINITY): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1');
     let text = '';

@@ -15,6 +15,8 @@ const SIGN_INS_PER_MINUTE = 10;
 
 export function sessionRoutes(app: FastifyInstance, options: AuthenticateOptions): void {
   app.post<{ Body: { token: string } }>('/api/session', {
+    // Anybody may send something here: it is bounded by what a token needs.
+    bodyLimit: 4_096,
     config: { access: 'public', rateLimit: { max: SIGN_INS_PER_MINUTE, timeWindow: '1 minute' } },
     schema: { tags: ['session'], summary: 'Sign in with the admin token', body: SignIn, response: { 204: Type.Null() } },
     handler: async (request, reply) => {
