@@ -6,6 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { request as httpRequest } from 'node:http';
 import { hostname, networkInterfaces } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Failure, checkNode, ensureBuilt, ensureInstalled, root, runCommand } from './prepare.mjs';
@@ -222,15 +223,30 @@ async function makeToken(url, adminToken, name) {
   return made.body.token;
 }
 
-async function request(url, path, token, body) {
-  const response = await fetch(new URL(path, url), {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
+/** By node:http and not by fetch, which refuses ports that browsers hold to be unsafe (5060, 6000, …) and does not say so. */
+function request(url, path, token, body) {
+  const text = body === undefined ? '' : JSON.stringify(body);
+  return new Promise((done, failed) => {
+    const headers = { authorization: `Bearer ${token}`, 'content-length': Buffer.byteLength(text), ...(text === '' ? {} : { 'content-type': 'application/json' }) };
+    const outgoing = httpRequest(new URL(path, url), { method: 'POST', headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }, (response) => {
+      let answer = '';
+      response.setEncoding('utf8').on('data', (chunk) => (answer += chunk));
+      response.on('error', failed).on('end', () => {
+        const document = parsed(answer);
+        done(response.statusCode < 300 ? { body: document } : { problem: { status: response.statusCode, ...document } });
+      });
+    });
+    outgoing.on('error', failed);
+    outgoing.end(text);
   });
-  const answer = await response.json().catch(() => ({}));
-  return response.ok ? { body: answer } : { problem: { status: response.status, ...answer } };
+}
+
+function parsed(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return {};
+  }
 }
 
 function writePrivately(path, content) {
