@@ -84,13 +84,11 @@ export class FleetDirectory {
   agentSeen(node: NodeRecord, agent: ReportRequest['agent']): void {
     const site = agent.site === undefined ? node.site : storable(agent.site);
     const tags = agent.tags === undefined || sameTags(node.tags, agent.tags) ? node.tags : storableTags(agent.tags);
+    const version = storable(agent.version);
     const same =
-      node.agentVersion === agent.version &&
-      node.intervalSeconds === agent.intervalSeconds &&
-      node.site === site &&
-      sameTags(node.tags, tags);
+      node.agentVersion === version && node.intervalSeconds === agent.intervalSeconds && node.site === site && sameTags(node.tags, tags);
     if (same) return;
-    Object.assign(node, { agentVersion: agent.version, intervalSeconds: agent.intervalSeconds, site, tags });
+    Object.assign(node, { agentVersion: version, intervalSeconds: agent.intervalSeconds, site, tags });
     this.#unsaved.add(node);
   }
 
@@ -138,18 +136,17 @@ export class FleetDirectory {
   async #save(): Promise<void> {
     for (const node of this.#unsaved) {
       const { agentVersion, intervalSeconds, site, tags } = node;
-      // Taken off first: what the agent says while this is written is to be written next time.
-      this.#unsaved.delete(node);
       try {
         await this.#store.saveAgent(node.id, { agentVersion, intervalSeconds, site, tags });
       } catch (error) {
-        if (error instanceof ProblemError) {
-          this.#unsaved.add(node);
-          throw error;
-        }
+        if (error instanceof ProblemError) throw error;
         // One node's oddity keeps no other's from being saved.
         this.#log.error({ err: error, node: node.name }, 'what an agent says of itself cannot be stored');
       }
+      // What the agent said while this was written is written next time.
+      const unchanged =
+        node.agentVersion === agentVersion && node.intervalSeconds === intervalSeconds && node.site === site && node.tags === tags;
+      if (unchanged) this.#unsaved.delete(node);
     }
   }
 

@@ -18,8 +18,8 @@ export interface FleetRoutesOptions {
 const NodeName = Type.String({
   minLength: 1,
   maxLength: LIMITS.nodeNameChars,
-  pattern: '^[^\\s/\\u0000-\\u001f\\u007f]([^/\\u0000-\\u001f\\u007f]*[^\\s/\\u0000-\\u001f\\u007f])?$',
-  description: '1 to 253 printable characters, no slash, no space at either end',
+  pattern: '^(?!\\.{1,2}$)[^\\s/\\u0000-\\u001f\\u007f]([^/\\u0000-\\u001f\\u007f]*[^\\s/\\u0000-\\u001f\\u007f])?$',
+  description: '1 to 253 printable characters, no slash, no space at either end, and not "." or ".."',
 });
 const Site = Type.String({ maxLength: 100, pattern: '^[^\\u0000-\\u001f\\u007f]*$', description: 'at most 100 printable characters' });
 const NodeTags = Type.Record(TagName, Type.String({ maxLength: 200, pattern: '^[^\\u0000]*$', description: 'at most 200 characters' }), {
@@ -32,8 +32,8 @@ const NodeParams = Type.Object({ name: Type.String() });
 const TokenName = Type.String({
   minLength: 1,
   maxLength: 100,
-  pattern: '^[^/\\u0000-\\u001f\\u007f]+$',
-  description: '1 to 100 printable characters, no slash',
+  pattern: '^(?!\\.{1,2}$)[^/\\u0000-\\u001f\\u007f]+$',
+  description: '1 to 100 printable characters, no slash, and not "." or ".."',
 });
 const AddToken = Type.Object({ name: TokenName, role: Type.Union([Type.Literal('read'), Type.Literal('admin')]) });
 const TokenView = Type.Object({ name: Type.String(), role: Type.String(), createdAt: Type.String() });
