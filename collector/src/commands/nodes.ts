@@ -34,7 +34,7 @@ export function nodeCommands(program: Command, context: FleetCommandsContext, co
 
   connectOptions(nodes.command('add <name>').description('add a node and print its token'))
     .option('--site <site>', 'where it stands')
-    .option('--tag <key=value>', 'a tag; may be given several times', (pair: string, before: string[] = []) => [...before, pair])
+    .option('--tag <key=value>', 'a tag; may be given several times', collect)
     .addHelpText('after', '\nExample:\n  tidemark-collector nodes add db2 --site hamburg --tag role=db > db2.token\n')
     .action(async (name: string, options: { site?: string; tag?: string[] }, command: Command) => {
       const { client, url } = connect(command);
@@ -115,6 +115,11 @@ On the node, put it into a file that only the agent's user can read, and run:
   umask 077; cat > token        # paste the token, Enter, Ctrl-D
   tidemark-agent run --server ${shellWord(fromElsewhere(url, hostname))} --hostname ${shellWord(name)} --token-file ./token
 `);
+}
+
+/** Commander hands on what was collected so far, which is nothing at first. */
+function collect(pair: string, before: string[] | undefined): string[] {
+  return [...(before ?? []), pair];
 }
 
 function tagsOf(pairs: readonly string[]): Record<string, string> {

@@ -26,9 +26,9 @@ interface World extends TestDatabase {
 }
 
 /** One collector's view of the fleet; a second one on the same database is a second call. */
-async function makeWorld(test: TestDatabase): Promise<World> {
+async function makeWorld(base: TestDatabase): Promise<World> {
   const clock = new ManualClock();
-  const store = new FleetStore(test.database);
+  const store = new FleetStore(base.database);
   const directory = new FleetDirectory(store, clock, log);
   await directory.refresh();
   const { app, adminToken } = await testServer({
@@ -38,14 +38,14 @@ async function makeWorld(test: TestDatabase): Promise<World> {
   const ask: World['ask'] = (method, url, payload) =>
     app.inject({ method, url, headers: { authorization: `Bearer ${adminToken()}` }, ...(payload === undefined ? {} : { payload }) });
   return {
-    ...test,
+    ...base,
     app,
     directory,
     clock,
     ask,
     async add(name, more = {}) {
       const answer = await ask('POST', '/api/telemetry/nodes', { name, ...more });
-      expect(answer.statusCode, answer.body).toBe(201);
+      expect(answer.statusCode, `${name}: ${answer.body}`).toBe(201);
       return answer.json();
     },
     async report(token) {
@@ -165,7 +165,7 @@ describe('a node', () => {
 
   test('added by many at once is added once', async () => {
     const answers = await Promise.all(Array.from({ length: 8 }, () => world.ask('POST', '/api/telemetry/nodes', { name: 'db1' })));
-    expect(answers.map(({ statusCode }) => statusCode).toSorted()).toEqual([201, ...Array<number>(7).fill(409)]);
+    expect(answers.map(({ statusCode }) => String(statusCode)).toSorted()).toEqual(['201', ...Array<string>(7).fill('409')]);
     const token = answers.find(({ statusCode }) => statusCode === 201)!.json<{ token: string }>().token;
     expect(await world.report(token)).toBe('200');
   });

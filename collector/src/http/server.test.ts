@@ -124,7 +124,7 @@ describe('errors', () => {
 
   test.each(['/nothing', '/api/telemetry/nothing', '/things', '/things/a/b', '/assets/x.js'])('nothing at %s', async (url) => {
     const { app } = await testServer();
-    expectProblem(await app.inject({ url, headers: reader }), 'not_found');
+    expect(expectProblem(await app.inject({ url, headers: reader }), 'not_found').detail).toContain(url);
   });
 
   test.each([
@@ -200,10 +200,9 @@ describe('limits', () => {
 
   test('a program may scrape a thousand nodes four times a minute', async () => {
     const { app } = await testServer();
-    for (let i = 0; i < 4_000; i++) {
-      const { statusCode } = await app.inject({ url: '/read', headers: reader });
-      if (statusCode !== 200) expect(statusCode).toBe(200);
-    }
+    const statuses = new Set<number>();
+    for (let i = 0; i < 4_000; i++) statuses.add((await app.inject({ url: '/read', headers: reader })).statusCode);
+    expect([...statuses]).toEqual([200]);
   });
 });
 
