@@ -104,6 +104,15 @@ describe('files', () => {
   });
 });
 
+test('the lock file knows the packages of every platform', () => {
+  // npm leaves out what its registry did not offer for the machine it ran on, and `npm ci` then fails everywhere.
+  const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, { optionalDependencies?: Record<string, string> }> };
+  const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter((name) => packages[`${path}/node_modules/${name}`] === undefined && packages[`node_modules/${name}`] === undefined),
+  );
+  expect(missing).toEqual([]);
+});
+
 describe('documents', () => {
   test('every path they name exists', () => {
     const wrong = documents.flatMap((document) => {
