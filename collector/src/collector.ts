@@ -3,15 +3,15 @@
  * the ways out. Everything it starts is stopped in the reverse order: no request is cut, what waits is
  * written, and the database goes last.
  */
-import { ensureDirectory, EXIT, OperationalFailure, codeOf, sentenceOf, systemClock, type Clock, type Lifecycle, type Log } from '@tidemark/service';
-import { ProblemError } from '@tidemark/protocol';
+import { ensureDirectory, systemClock, type Clock, type Lifecycle, type Log } from '@tidemark/service';
 import type { FastifyInstance } from 'fastify';
 import { schedule } from 'node-cron';
-import { localUrl, parseListen, type CollectorConfig, type ListenAddress } from './config.ts';
+import { localUrl, parseListen, type CollectorConfig } from './config.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './db/embedded/index.ts';
-import { migrate, readMigrations } from './db/migrate.ts';
+import { readMigrations } from './db/migrate.ts';
 import { Partitions } from './db/partitions.ts';
 import { Database, type DatabaseAddress } from './db/pool.ts';
+import { makeUsable, whileStarting } from './db/usable.ts';
 import { FleetDirectory } from './fleet/directory.ts';
 import { fleetRoutes } from './fleet/routes.ts';
 import { FleetStore } from './fleet/store.ts';
@@ -19,6 +19,7 @@ import { Components } from './health/components.ts';
 import { healthRoutes } from './health/routes.ts';
 import { AdminToken } from './http/admin-token.ts';
 import { consoleFiles } from './http/console-files.ts';
+import { ensureListenable, listenOn, type ListenAddress } from './http/listen.ts';
 import { buildServer } from './http/server.ts';
 import { LiveView } from './live/live-view.ts';
 import { MetricsPage } from './live/metrics-page.ts';
@@ -73,7 +74,9 @@ const PARTITION_SCHEDULE = '7 * * * *';
 export async function startCollector(options: CollectorOptions): Promise<StartedCollector> {
   const { config, log, lifecycle } = options;
   const clock = options.clock ?? systemClock;
-  ensureDirectory(config.dataDir, 'the collector\'s data');
+  const listen = parseListen(config.listen);
+  await ensureListenable(listen);
+  ensureDirectory(config.dataDir, "the collector's data");
   const adminToken = new AdminToken(config.dataDir);
   const embedded = config.databaseUrl === undefined ? await startEmbedded(options) : undefined;
   const database = await openDatabase(embedded?.connection ?? { url: config.databaseUrl! }, options, clock);
@@ -81,7 +84,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
 
   const store = new FleetStore(database);
   const directory = new FleetDirectory(store, clock, log.child({ component: 'fleet' }));
-  await directory.start();
+  await whileStarting(() => directory.start());
   lifecycle.onStop('fleet', () => directory.stop());
 
   const view = new LiveView(clock);
@@ -92,7 +95,14 @@ export async function startCollector(options: CollectorOptions): Promise<Started
   const stream = new ReportStream();
   stream.subscribe(view);
   const ingestLog = log.child({ component: 'ingest' });
-  const writer: ReportWriter = new ReportWriter({ database, partitions, clock, log: ingestLog, metrics: own, onStoreChanged: () => intake.forgetStore() });
+  const writer: ReportWriter = new ReportWriter({
+    database,
+    partitions,
+    clock,
+    log: ingestLog,
+    metrics: own,
+    onStoreChanged: () => intake.forgetStore(),
+  });
   const intake: ReportIntake = new ReportIntake({
     database,
     stream,
@@ -106,7 +116,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
     },
   });
   lifecycle.onStop('writer', () => writer.stop());
-  await restoreLiveView(view, new ReportReader(database, (id) => directory.byId(id)), directory.all(), clock);
+  await whileStarting(() => restoreLiveView(view, new ReportReader(database, (id) => directory.byId(id)), directory.all(), clock));
   const stalls = watchForStalls(clock, () => {
     view.settle();
     own.stalled();
@@ -127,10 +137,13 @@ export async function startCollector(options: CollectorOptions): Promise<Started
       else own.requestAnswered(method, routeOptions.url ?? 'none', status, seconds);
     },
   });
-  const listen = parseListen(config.listen);
   const components = registerComponents({ clock, database, directory, view, writer });
   lifecycle.onStop('component watch', components.watch());
-  addRoutes(app, { clock, database, store, directory, view, own, intake, components }, { ...options, baseUrl: () => publicUrl ?? new URL(localUrl(listen)) });
+  addRoutes(
+    app,
+    { clock, database, store, directory, view, own, intake, components },
+    { ...options, baseUrl: () => publicUrl ?? new URL(localUrl(listen)) },
+  );
   lifecycle.onStop('http', () => app.close());
   listen.port = await listenOn(app, listen);
   log.info({ listen: config.listen, port: listen.port, nodes: [...directory.all()].length }, 'the collector listens');
@@ -144,7 +157,11 @@ export interface RouteOptions extends Pick<CollectorOptions, 'consoleDir'> {
 }
 
 /** Every address of the collector, but for what the HTTP server has by itself (sign-in, description). */
-export function addRoutes(app: FastifyInstance, { clock, database, store, directory, view, own, intake, components }: Parts, options: RouteOptions): void {
+export function addRoutes(
+  app: FastifyInstance,
+  { clock, database, store, directory, view, own, intake, components }: Parts,
+  options: RouteOptions,
+): void {
   healthRoutes(app, { components, clock, stopping: () => options.lifecycle.stopping });
   reportRoutes(app, {
     intake,
@@ -195,27 +212,19 @@ async function startEmbedded({ config, log, lifecycle, runtimeDir }: CollectorOp
   return embedded;
 }
 
-/** Opens the database and brings it to this version's schema. A server that refuses is one sentence and an exit code. */
-async function openDatabase(address: DatabaseAddress, { log, lifecycle, migrationsDir }: CollectorOptions, clock: Clock): Promise<Database> {
-  const database = new Database({ address, clock, log: log.child({ component: 'database' }) });
+async function openDatabase(
+  address: DatabaseAddress,
+  { config, log, lifecycle, migrationsDir }: CollectorOptions,
+  clock: Clock,
+): Promise<Database> {
+  const databaseLog = log.child({ component: 'database' });
+  // Until it has been usable once, what goes wrong is said by the failure's sentence alone.
+  databaseLog.level = log.isLevelEnabled('error') ? 'error' : log.level;
+  const database = new Database({ address, clock, log: databaseLog });
   lifecycle.onStop('database', () => database.close());
-  try {
-    await migrate(database, readMigrations(migrationsDir), log.child({ component: 'migrate' }));
-  } catch (error) {
-    throw databaseFailure(error);
-  }
+  await makeUsable(database, readMigrations(migrationsDir), log.child({ component: 'migrate' }), config.databaseUrl === undefined);
+  databaseLog.level = log.level;
   return database;
-}
-
-/** What a person reads when the database cannot be used at start. */
-export function databaseFailure(error: unknown): unknown {
-  if (error instanceof OperationalFailure) return error;
-  const cause = error instanceof ProblemError ? (error.cause ?? error) : error;
-  const code = codeOf(cause);
-  const away = error instanceof ProblemError && error.code === 'database_away';
-  // 28: wrong credentials; 3D: no such database; 42501: not allowed.
-  if (!away && !(code !== undefined && /^(28|3D|42501)/.test(code))) return error;
-  return new OperationalFailure(`The database cannot be used: ${sentenceOf(cause) || code}. Check TIDEMARK_DATABASE_URL (or DATABASE_URL, or databaseUrl in the file), and that the server runs and lets this machine in.`, EXIT.databaseAway, { cause: error });
 }
 
 async function keepPartitions(database: Database, { config, log, lifecycle }: CollectorOptions, clock: Clock): Promise<Partitions> {
@@ -229,7 +238,7 @@ async function keepPartitions(database: Database, { config, log, lifecycle }: Co
     clock,
     partitionLog,
   );
-  await partitions.maintain();
+  await whileStarting(() => partitions.maintain());
   const job = schedule(PARTITION_SCHEDULE, async () => {
     try {
       await partitions.maintain();
@@ -239,19 +248,4 @@ async function keepPartitions(database: Database, { config, log, lifecycle }: Co
   });
   lifecycle.onStop('partitions', async () => job.destroy());
   return partitions;
-}
-
-async function listenOn(app: FastifyInstance, { host, port }: ListenAddress): Promise<number> {
-  try {
-    await app.listen({ host, port });
-  } catch (error) {
-    const code = codeOf(error);
-    const where = `${host}:${port}`;
-    if (code === 'EADDRINUSE') throw new OperationalFailure(`Another program listens on ${where} already. Choose another port: --listen ${host}:${port + 1}, or TIDEMARK_LISTEN=${host}:${port + 1} npm start.`, EXIT.portInUse, { cause: error });
-    if (code === 'EACCES') throw new OperationalFailure(`This user may not listen on ${where}. Choose a port above 1023 with --listen.`, EXIT.portInUse, { cause: error });
-    if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') throw new OperationalFailure(`This machine has no address ${host}. Listen on one that it has: --listen 0.0.0.0:${port}.`, EXIT.configuration, { cause: error });
-    throw error;
-  }
-  const address = app.server.address();
-  return typeof address === 'object' && address !== null ? address.port : port;
 }

@@ -2,17 +2,35 @@
 import { isIP } from 'node:net';
 import { LOG_LEVELS, declareOptions, type OptionValues } from '@tidemark/service';
 import { Type } from 'typebox';
+import type { ListenAddress } from './http/listen.ts';
 
 export const COLLECTOR_FILE = '/etc/tidemark/collector.yaml';
 
 /** `host:port`, `[v6]:port`, `:port` or a port alone. */
-const PORT = '([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])';
-const LISTEN = `^(\\[[0-9a-fA-F:.]+\\]:|[A-Za-z0-9.-]*:)?${PORT}$`;
+const LISTEN = /^(?:(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9.-]*)):)?([0-9]{1,5})$/;
+
+function isListenAddress(text: string): boolean {
+  const [matched, v6, , port] = LISTEN.exec(text) ?? [];
+  return matched !== undefined && (v6 === undefined || isIP(v6) === 6) && Number(port) <= 65_535;
+}
+
+/** An address without a user, a query or a fragment: links are made by adding to it. */
+function isBaseUrl(text: string): boolean {
+  return /^https?:\/\/[^/?#@\s]+(\/[^?#\s]*)?$/.test(text) && URL.canParse(text);
+}
+
+/** The sentence for a PostgreSQL URL with a password in it (as it is, percent-encoded, or as a parameter). */
+function refusePassword(url: string): string | undefined {
+  const inAuthority = /:\/\/[^/?#@:]*:[^?]+@/.test(url);
+  const inQuery = /[?&](ssl)?password=[^&]/i.test(url);
+  if (!inAuthority && !inQuery) return undefined;
+  return 'a password on a command line can be read by every user of the machine: put the URL into TIDEMARK_DATABASE_URL, or into the configuration file with mode 0600';
+}
 
 export const collectorOptions = declareOptions({
   listen: {
     // In a file a port alone is a number.
-    schema: Type.Union([Type.String({ pattern: LISTEN }), Type.Integer({ minimum: 0, maximum: 65_535 })], {
+    schema: Type.Union([Type.Refine(Type.String(), isListenAddress), Type.Integer({ minimum: 0, maximum: 65_535 })], {
       wanted: 'host:port, :port or a port, for example 0.0.0.0:5000',
     }),
     description: 'address and port to listen on',
@@ -20,7 +38,7 @@ export const collectorOptions = declareOptions({
     default: '0.0.0.0:5000',
   },
   publicUrl: {
-    schema: Type.String({ pattern: '^https?://[^/?#]+(/[^?#]*)?$', wanted: 'an http:// or https:// address' }),
+    schema: Type.Refine(Type.String({ wanted: 'an http:// or https:// address, for example https://monitor.example' }), isBaseUrl),
     description: 'what this collector is called from outside: the only address that is ever put into links and commands',
     value: 'url',
   },
@@ -32,35 +50,35 @@ export const collectorOptions = declareOptions({
   },
   databaseUrl: {
     schema: Type.String({ pattern: '^postgres(ql)?://', wanted: 'a postgresql:// address' }),
-    description: 'PostgreSQL to store in; without it the collector runs one of its own',
+    description: 'PostgreSQL to store in, 15 or later; without it the collector runs one of its own',
     value: 'url',
     environment: ['DATABASE_URL'],
     secret: true,
-    refuseAsFlag: (url: string) =>
-      /:\/\/[^/@]*:[^/@]*@/.test(url)
-        ? 'a password on a command line can be read by every user of the machine: put the URL into TIDEMARK_DATABASE_URL or a file of mode 0600'
-        : undefined,
+    refuseAsFlag: refusePassword,
   },
   rawDays: {
-    schema: Type.Integer({ minimum: 1, maximum: 3_650 }),
+    schema: Type.Integer({ minimum: 1, maximum: 3_650, wanted: 'a whole number of days from 1 to 3650' }),
     description: 'days that reports are kept',
     value: 'days',
     default: 30,
   },
   observationDays: {
-    schema: Type.Integer({ minimum: 1, maximum: 3_650 }),
+    schema: Type.Integer({ minimum: 1, maximum: 3_650, wanted: 'a whole number of days from 1 to 3650' }),
     description: 'days that the history of observations is kept',
     value: 'days',
     default: 7,
   },
   logLevel: {
-    schema: Type.Union(LOG_LEVELS.map((level) => Type.Literal(level))),
+    schema: Type.Union(
+      LOG_LEVELS.map((level) => Type.Literal(level)),
+      { wanted: `one of ${LOG_LEVELS.join(', ')}` },
+    ),
     description: `least level of what is logged: ${LOG_LEVELS.join(', ')}`,
     value: 'level',
     default: 'info',
   },
   logFormat: {
-    schema: Type.Union([Type.Literal('auto'), Type.Literal('json'), Type.Literal('text')]),
+    schema: Type.Union([Type.Literal('auto'), Type.Literal('json'), Type.Literal('text')], { wanted: 'auto, json or text' }),
     description: 'auto (text on a terminal, else JSON), json or text',
     value: 'format',
     default: 'auto',
@@ -69,17 +87,10 @@ export const collectorOptions = declareOptions({
 
 export type CollectorConfig = OptionValues<typeof collectorOptions>;
 
-export interface ListenAddress {
-  host: string;
-  port: number;
-}
-
 /** Takes a `listen` value apart; the schema has checked its form. */
-export function parseListen(value: string | number): ListenAddress {
-  const listen = String(value);
-  const at = listen.lastIndexOf(':');
-  const host = at < 0 ? '' : listen.slice(0, at).replace(/^\[|\]$/g, '');
-  return { host: host === '' ? '0.0.0.0' : host, port: Number(listen.slice(at + 1)) };
+export function parseListen(listen: string | number): ListenAddress {
+  const [, v6, name, port] = LISTEN.exec(String(listen)) ?? [];
+  return { host: v6 ?? (name || '0.0.0.0'), port: Number(port) };
 }
 
 /** The URL by which this machine reaches an address that is listened on. */

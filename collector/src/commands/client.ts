@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Problem } from '@tidemark/protocol';
 import { EXIT, OperationalFailure, codeOf, sentenceOf } from '@tidemark/service';
 import { request } from 'undici';
+import { printable } from './table.ts';
 
 export interface CollectorClient {
   /** Resolves with the answer's document; rejects with a sentence. */
@@ -20,15 +21,19 @@ export function connectTo({ url, tokenFile }: ClientOptions): CollectorClient {
   const token = readToken(tokenFile);
   return {
     async call(method, path, body) {
-      let response: Awaited<ReturnType<typeof request>>;
+      let status: number;
+      let text: string;
       try {
-        response = await request(new URL(path, `${url}/`), {
+        // Relative to the address, which may have a path of its own.
+        const response = await request(new URL(path.slice(1), `${url}/`), {
           method,
           headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
           ...(body === undefined ? {} : { body: JSON.stringify(body) }),
           headersTimeout: TIMEOUT_MS,
           bodyTimeout: TIMEOUT_MS,
         });
+        status = response.statusCode;
+        text = await response.body.text();
       } catch (error) {
         const code = codeOf(error);
         const why = code === 'ECONNREFUSED' ? 'nothing listens there' : code === 'ENOTFOUND' ? 'there is no such host' : sentenceOf(error);
@@ -38,16 +43,24 @@ export function connectTo({ url, tokenFile }: ClientOptions): CollectorClient {
           { cause: error },
         );
       }
-      const text = await response.body.text();
-      if (response.statusCode < 300) return (text === '' ? undefined : JSON.parse(text)) as never;
-      throw new OperationalFailure(refusal(response.statusCode, text, tokenFile));
+      if (status >= 300) throw new OperationalFailure(refusal(status, text, tokenFile));
+      return (text === '' ? undefined : parsed(text, url)) as never;
     },
   };
 }
 
-function readToken(file: string): string {
+function parsed(text: string, url: string): unknown {
   try {
-    return readFileSync(file, 'utf8').trim();
+    return JSON.parse(text);
+  } catch (error) {
+    throw new OperationalFailure(`What answers at ${url} is not a collector. Name it with --server.`, EXIT.failed, { cause: error });
+  }
+}
+
+function readToken(file: string): string {
+  let token: string;
+  try {
+    token = readFileSync(file, 'utf8').trim();
   } catch (error) {
     const why =
       codeOf(error) === 'ENOENT' ? 'there is no such file' : codeOf(error) === 'EACCES' ? 'this user may not read it' : sentenceOf(error);
@@ -57,13 +70,16 @@ function readToken(file: string): string {
       { cause: error },
     );
   }
+  if (/^[\x21-\x7e]+$/.test(token)) return token;
+  throw new OperationalFailure(`${file} does not hold a token, alone on one line.`);
 }
 
 function refusal(status: number, text: string, tokenFile: string): string {
   try {
-    const { title, detail, code } = JSON.parse(text) as Problem;
+    const { title, detail, code } = JSON.parse(text) as Partial<Problem>;
+    if (title === undefined || detail === undefined || code === undefined) throw new TypeError('not a problem document');
     const hint = code === 'credential_unknown' ? ` (the token was read from ${tokenFile})` : '';
-    return `${title}: ${detail}${hint} [${code}]`;
+    return printable(`${title}: ${detail}${hint} [${code}]`);
   } catch {
     return `The address answers with ${status}, and not as a collector does. Is it one?`;
   }

@@ -11,10 +11,11 @@ import {
   systemClock,
   type LoadedOptions,
 } from '@tidemark/service';
-import { databaseFailure, startCollector } from '../collector.ts';
+import { startCollector } from '../collector.ts';
 import { COLLECTOR_FILE, collectorOptions, localUrl, parseListen, type CollectorConfig } from '../config.ts';
-import { migrate, readMigrations } from '../db/migrate.ts';
+import { readMigrations } from '../db/migrate.ts';
 import { Database } from '../db/pool.ts';
+import { makeUsable } from '../db/usable.ts';
 import { adminTokenFile, resetAdminToken } from '../http/admin-token.ts';
 import { connectTo } from './client.ts';
 import { nodeCommands, tokenCommands, type Terminal } from './nodes.ts';
@@ -108,7 +109,7 @@ Examples:
       defaultFile: COLLECTOR_FILE,
     });
     const url = flags.server ?? context.environment['TIDEMARK_SERVER'] ?? localUrl(parseListen(values.listen));
-    if (!URL.canParse(url))
+    if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
       throw new OperationalFailure(`--server ${JSON.stringify(url)} is not an address; it looks like http://collector:5000.`, EXIT.usage);
     const tokenFile = flags.tokenFile ?? context.environment['TIDEMARK_API_TOKEN_FILE'] ?? adminTokenFile(values.dataDir);
     return { client: connectTo({ url: url.replace(/\/+$/, ''), tokenFile }), url: values.publicUrl ?? url };
@@ -151,13 +152,12 @@ async function migrateOnly(config: CollectorConfig, context: ProgramContext): Pr
     context.err('No database is configured. The embedded one is brought up to date when the collector starts.\n');
     return;
   }
-  const log = createLog('tidemark-collector', 'warn', config.logFormat);
+  // What goes wrong is said once, as the failure's sentence.
+  const log = createLog('tidemark-collector', 'error', config.logFormat);
   const database = new Database({ address: { url: config.databaseUrl }, clock: systemClock, log });
   try {
-    const applied = await migrate(database, readMigrations(context.migrationsDir), log);
+    const applied = await makeUsable(database, readMigrations(context.migrationsDir), log, false);
     context.out(applied.length === 0 ? 'The database is up to date.\n' : `Applied: ${applied.join(', ')}.\n`);
-  } catch (error) {
-    throw databaseFailure(error);
   } finally {
     await database.close();
   }

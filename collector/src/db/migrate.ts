@@ -8,7 +8,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '@tidemark/service';
 import { EXIT, OperationalFailure } from '@tidemark/service';
-import type { PoolClient } from 'pg';
+import type { PoolClient, QueryConfig } from 'pg';
 import type { Database } from './pool.ts';
 
 /** Any constant that no other program is likely to take: "tide" in ASCII. */
@@ -36,20 +36,38 @@ export function readMigrations(directory: string): Migration[] {
 export async function migrate(database: Database, migrations: readonly Migration[], log: Log): Promise<string[]> {
   return database.attempt(async () => {
     const client = await database.pool.connect();
+    let broken: Error | undefined;
+    const onError = (error: Error): void => void (broken = error);
+    // Without a listener a connection that breaks in between would end the process.
+    client.on('error', onError);
     try {
-      await client.query('SELECT pg_advisory_lock($1)', [LOCK_KEY]);
+      // A migration of a large table, or of another collector that is waited for, may take its time.
+      await client.query('SET statement_timeout = 0');
+      await client.query(patient('SELECT pg_advisory_lock($1)', [LOCK_KEY]));
       return await applyMissing(client, migrations, log);
     } finally {
-      await client.query('SELECT pg_advisory_unlock($1)', [LOCK_KEY]).catch(() => {});
-      client.release();
+      client.off('error', onError);
+      // The lock and the setting end with the connection.
+      client.release(broken ?? true);
     }
   });
 }
 
+const PATIENCE_MS = 6 * 3_600_000;
+
+/** A statement whose answer is waited for longer than the pool's other ones. */
+const patient = (text: string, values?: unknown[]): QueryConfig & { query_timeout: number } => ({
+  text,
+  ...(values === undefined ? {} : { values }),
+  query_timeout: PATIENCE_MS,
+});
+
 async function applyMissing(client: PoolClient, migrations: readonly Migration[], log: Log): Promise<string[]> {
   await client.query(`CREATE TABLE IF NOT EXISTS migrations (
     number integer PRIMARY KEY, name text NOT NULL, checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())`);
-  const { rows } = await client.query<{ number: number; name: string; checksum: string }>('SELECT number, name, checksum FROM migrations ORDER BY number');
+  const { rows } = await client.query<{ number: number; name: string; checksum: string }>(
+    'SELECT number, name, checksum FROM migrations ORDER BY number',
+  );
   const newest = migrations.at(-1)?.number ?? 0;
   const beyond = rows.find((row) => row.number > newest);
   if (beyond) {
@@ -73,11 +91,15 @@ async function applyMissing(client: PoolClient, migrations: readonly Migration[]
     }
     await client.query('BEGIN');
     try {
-      await client.query(migration.sql);
-      await client.query('INSERT INTO migrations (number, name, checksum) VALUES ($1, $2, $3)', [migration.number, migration.name, migration.checksum]);
+      await client.query(patient(migration.sql));
+      await client.query('INSERT INTO migrations (number, name, checksum) VALUES ($1, $2, $3)', [
+        migration.number,
+        migration.name,
+        migration.checksum,
+      ]);
       await client.query('COMMIT');
     } catch (error) {
-      await client.query('ROLLBACK');
+      await client.query('ROLLBACK').catch(() => {});
       throw error;
     }
     log.info({ migration: migration.name }, 'migration applied');

@@ -33,11 +33,11 @@ const CONNECT_TIMEOUT_MS = 5_000;
 const STATEMENT_TIMEOUT_MS = 30_000;
 const PROBE_INTERVAL_MS = 1_000;
 
-/** PostgreSQL's own codes for "not now": shutting down, starting, too many connections, and the 08 connection class. */
+/** PostgreSQL's own codes for "not now": shutting down, starting, too many connections, the 08 connection class, and the system's errors of sockets and names. */
 function meansAway(error: unknown): boolean {
   const code = codeOf(error);
   if (code === undefined) return error instanceof Error && /connection|timeout|client was closed|pool/i.test(error.message);
-  return /^(57P0[1-3]|53300|08...|25006)$/.test(code) || /^E[A-Z]+$/.test(code);
+  return /^(57P0[1-3]|53300|08...|25006)$/.test(code) || /^E(?!RR_)[A-Z_]+$/.test(code);
 }
 
 export class Database {
