@@ -19,11 +19,7 @@ const PUBLIC = [
   'GET /health',
   'GET /api/health',
   'POST /api/session',
-  // The description's page, which holds nothing but the means to show it.
-  'GET /api/docs',
-  'GET /api/docs/page.js',
-  'GET /api/docs/page.css',
-  // The console's page and files.
+  // The console's page, on which people sign in, and its files.
   'GET /',
   'GET /sign-in',
   'GET /add-node',
@@ -126,7 +122,7 @@ describe('the description', () => {
 
   test('is read on a page that asks nothing of anywhere else', async () => {
     for (const url of ['/api/docs', '/api/docs/page.js', '/api/docs/page.css']) {
-      const { statusCode, body, headers } = await api.app.inject({ url });
+      const { statusCode, body, headers } = await api.app.inject({ url, headers: { authorization: `Bearer ${api.adminToken}` } });
       expect(statusCode).toBe(200);
       expect(body).not.toMatch(/https?:\/\/|<style|\son\w+=|style=|innerHTML/);
       expect(headers['content-security-policy']).toContain("default-src 'none'");

@@ -59,9 +59,17 @@ export function consoleFiles(app: FastifyInstance, directory: string): void {
 function sendFile(request: FastifyRequest, reply: FastifyReply, file: File): FastifyReply {
   const accepted = request.headers['accept-encoding'] ?? '';
   void reply.type(file.type).header('vary', 'accept-encoding');
-  if (file.brotli !== undefined && /\bbr\b/.test(accepted)) return reply.header('content-encoding', 'br').send(file.brotli);
-  if (file.gzip !== undefined && /\bgzip\b/.test(accepted)) return reply.header('content-encoding', 'gzip').send(file.gzip);
+  if (file.brotli !== undefined && accepts(accepted, 'br')) return reply.header('content-encoding', 'br').send(file.brotli);
+  if (file.gzip !== undefined && accepts(accepted, 'gzip')) return reply.header('content-encoding', 'gzip').send(file.gzip);
   return reply.send(file.plain);
+}
+
+/** Whether an Accept-Encoding names an encoding, and not to refuse it. */
+function accepts(header: string, encoding: string): boolean {
+  return header.split(',').some((part) => {
+    const [name, ...parameters] = part.split(';').map((word) => word.trim().toLowerCase());
+    return name === encoding && !parameters.some((parameter) => /^q=0(\.0*)?$/.test(parameter));
+  });
 }
 
 function toFile(extension: string, plain: Buffer): File {
