@@ -85,5 +85,15 @@ export async function runProgram(program: string, main: () => Promise<number>): 
   }
   process.exitCode = code;
   await Promise.all([process.stdout, process.stderr].map((stream) => new Promise<void>((done) => stream.write('', () => done()))));
+  // Before it ends, `process.exit` waits for every thread; one that is stuck in a dead mount never comes back.
+  for (let waited = 0; holdsThread() && waited < THREAD_WAIT_MS; waited += 25) await new Promise((done) => setTimeout(done, 25));
+  if (holdsThread()) process.kill(process.pid, 'SIGKILL');
   process.exit(code);
+}
+
+/** What a file operation that is still under way may take at the end. */
+const THREAD_WAIT_MS = 500;
+
+function holdsThread(): boolean {
+  return process.getActiveResourcesInfo().some((resource) => resource.startsWith('FSReq') || resource === 'GetAddrInfoReqWrap');
 }
