@@ -130,8 +130,9 @@ class RunningAgent implements Agent {
   }
 
   start(): void {
-    this.#uplink.start();
     this.#ticker.start();
+    // What an earlier process left comes after the first report of this one: how things are now goes first.
+    void this.#turn.then(() => this.#uplink.start());
   }
 
   reportNow({ urgent = false }: ReportRequestOptions = {}): Promise<void> {
