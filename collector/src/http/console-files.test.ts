@@ -33,7 +33,7 @@ test('one page at every address that the console knows, asked for anew each time
   const app = await served(built);
   for (const url of ['/', '/sign-in', '/add-node', '/nodes/db1', `/nodes/${encodeURIComponent('a/b "é" 👾')}`, '/?q=x']) {
     const { statusCode, headers, body } = await app.inject({ url });
-    expect([statusCode, body], url).toEqual([200, PAGE]);
+    expect([statusCode, body], `at ${url}`).toEqual([200, PAGE]);
     expect(headers).toMatchObject({ 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-cache' });
     expect(headers['content-security-policy']).toContain("script-src 'self'");
   }
@@ -43,7 +43,7 @@ test('other addresses are not the page', async () => {
   const app = await served(built);
   for (const url of ['/index.html', '/console', '/api/nothing', '/nodes.json']) {
     const { statusCode } = await app.inject({ url, headers: { authorization: `Bearer ${READ_TOKEN}` } });
-    expect(statusCode, url).toBe(404);
+    expect(statusCode, `at ${url}`).toBe(404);
   }
 });
 
