@@ -103,15 +103,15 @@ function holdsLock(lock) {
     if (!path.startsWith('node_modules/') && !path.includes('/node_modules/')) return true;
     if (wanted.link === true) return existsSync(at(path));
     const found = packages[path];
-    if (found === undefined) return wanted.optional === true && !isForThisMachine(wanted);
+    if (found === undefined) return wanted.optional === true && !isForThisMachine(path, wanted);
     return found.version === wanted.version && found.integrity === wanted.integrity && existsSync(at(join(path, 'package.json')));
   });
 }
 
 /** Packages of one C library alone are left to npm's judgement. */
-function isForThisMachine({ os, cpu, libc }) {
+function isForThisMachine(path, { os, cpu, libc }) {
   const fits = (list, own) => list === undefined || list.includes(own);
-  return libc === undefined && fits(os, process.platform) && fits(cpu, process.arch);
+  return libc === undefined && !/-(?:musl|gnu)/.test(path) && fits(os, process.platform) && fits(cpu, process.arch);
 }
 
 // --- builds ---------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ class Session {
   collector;
   agent;
   #stopping = false;
+  #announced = false;
   #stopRequestedMs = 0;
   #finish;
   #agentTimer;
@@ -64,7 +65,8 @@ class Session {
   #collectorLeft({ code, signal }) {
     if (this.#stopping) return;
     const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
-    say(`The collector has stopped (${how}); its last words are above.`);
+    // One that could not start has said why, in its own sentence.
+    if (this.#announced || signal !== null) say(`The collector has stopped (${how}); its last words are above.`);
     this.stop(code || 1);
   }
 
@@ -72,6 +74,7 @@ class Session {
     if (message?.kind !== 'ready' || this.#stopping) return;
     const dataDir = resolve(root, message.dataDir);
     announce(message);
+    this.#announced = true;
     try {
       const config = await prepareAgent(message, dataDir);
       this.#runAgent(config);
@@ -227,15 +230,23 @@ async function makeToken(url, adminToken, name) {
 function request(url, path, token, body) {
   const text = body === undefined ? '' : JSON.stringify(body);
   return new Promise((done, failed) => {
-    const headers = { authorization: `Bearer ${token}`, 'content-length': Buffer.byteLength(text), ...(text === '' ? {} : { 'content-type': 'application/json' }) };
-    const outgoing = httpRequest(new URL(path, url), { method: 'POST', headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) }, (response) => {
-      let answer = '';
-      response.setEncoding('utf8').on('data', (chunk) => (answer += chunk));
-      response.on('error', failed).on('end', () => {
-        const document = parsed(answer);
-        done(response.statusCode < 300 ? { body: document } : { problem: { status: response.statusCode, ...document } });
-      });
-    });
+    const headers = {
+      authorization: `Bearer ${token}`,
+      'content-length': Buffer.byteLength(text),
+      ...(text === '' ? {} : { 'content-type': 'application/json' }),
+    };
+    const outgoing = httpRequest(
+      new URL(path, url),
+      { method: 'POST', headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) },
+      (response) => {
+        let answer = '';
+        response.setEncoding('utf8').on('data', (chunk) => (answer += chunk));
+        response.on('error', failed).on('end', () => {
+          const document = parsed(answer);
+          done(response.statusCode < 300 ? { body: document } : { problem: { status: response.statusCode, ...document } });
+        });
+      },
+    );
     outgoing.on('error', failed);
     outgoing.end(text);
   });
