@@ -11,7 +11,9 @@ import type { SpoolState } from './spool/spool.ts';
 import type { UplinkState } from './uplink/uplink.ts';
 
 const FILE = 'status.json';
-const WRITE_EVERY_MS = 5_000;
+const WRITE_EVERY_MS = 2_000;
+/** A report taken and its acknowledgement are one write. */
+const GATHER_MS = 200;
 
 /** What an agent knows of a PostgreSQL server it watches. */
 export interface PostgresStatus {
@@ -68,7 +70,7 @@ export class StatusFile {
   /** Something changed: it will be in the file within a few seconds. */
   changed(): void {
     if (this.#timer !== undefined) return;
-    const wait = Math.max(0, this.#writtenMs + WRITE_EVERY_MS - performance.now());
+    const wait = Math.max(GATHER_MS, this.#writtenMs + WRITE_EVERY_MS - performance.now());
     this.#timer = setTimeout(() => {
       this.#timer = undefined;
       this.#writing = this.#write();
