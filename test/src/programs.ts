@@ -161,22 +161,10 @@ export function startAgent(options: AgentOptions): Program {
   // YAML is a superset of JSON.
   writeFileSync(file, JSON.stringify(config, undefined, 1), { mode: 0o600 });
   const flags = JSON.parse(readFileSync(AGENT_FLAGS, 'utf8')) as string[];
-  return follow(spawn(process.execPath, [...flags, AGENT, 'run', '--config', file], { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, UV_THREADPOOL_SIZE: '16' } }));
-}
-
-/** Asks again every 100 ms until `check` returns something, and says what it waited for when that does not come. */
-export async function eventually<T>(what: string, check: () => Promise<T | undefined> | T | undefined, timeoutMs = 30_000): Promise<T> {
-  const deadline = performance.now() + timeoutMs;
-  let last: unknown;
-  for (;;) {
-    try {
-      const value = await check();
-      if (value !== undefined && value !== false) return value;
-      last = value;
-    } catch (error) {
-      last = error;
-    }
-    if (performance.now() > deadline) throw new Error(`waited ${timeoutMs} ms for ${what}`, { cause: last });
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
+  return follow(
+    spawn(process.execPath, [...flags, AGENT, 'run', '--config', file], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, UV_THREADPOOL_SIZE: '16' },
+    }),
+  );
 }

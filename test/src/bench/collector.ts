@@ -36,14 +36,26 @@ export async function benchCollector(options: CollectorBenchOptions): Promise<Co
   try {
     options.progress(`adding ${options.nodes} nodes`);
     const tokens = await addNodes(collector, options.nodes);
-    options.progress(`${WARM_UP_ROUNDS} rounds to warm up, then ${options.rounds - WARM_UP_ROUNDS} measured ones of ${options.nodes} reports each ${options.intervalSeconds} s`);
-    const plan: LoadPlan = { url: collector.url, tokens, intervalSeconds: options.intervalSeconds, rounds: options.rounds, warmUpRounds: WARM_UP_ROUNDS, seed: options.seed };
+    options.progress(
+      `${WARM_UP_ROUNDS} rounds to warm up, then ${options.rounds - WARM_UP_ROUNDS} measured ones of ${options.nodes} reports each ${options.intervalSeconds} s`,
+    );
+    const plan: LoadPlan = {
+      url: collector.url,
+      tokens,
+      intervalSeconds: options.intervalSeconds,
+      rounds: options.rounds,
+      warmUpRounds: WARM_UP_ROUNDS,
+      seed: options.seed,
+    };
     const postgresPid = postgresOf(dataDir);
     const measured = await measureLoad(collector.pid, postgresPid, plan);
-    options.progress(`asking for /metrics and the overview (collector ${Math.round(measured.nodeMs)} ms, PostgreSQL ${Math.round(measured.postgresMs)} ms CPU so far)`);
+    options.progress(
+      `asking for /metrics and the overview (collector ${Math.round(measured.nodeMs)} ms, PostgreSQL ${Math.round(measured.postgresMs)} ms CPU so far)`,
+    );
     const metricsMs = await timedGet(collector, '/metrics', 15);
     const overviewMs = await timedGet(collector, '/api/telemetry/overview', 15);
-    const memoryMB = memoryOf(collector.pid).pssMB + [postgresPid, ...childrenOf(postgresPid)].reduce((sum, pid) => sum + memoryOf(pid).pssMB, 0);
+    const memoryMB =
+      memoryOf(collector.pid).pssMB + [postgresPid, ...childrenOf(postgresPid)].reduce((sum, pid) => sum + memoryOf(pid).pssMB, 0);
     const bytesPerSample = await storedBytesPerSample(collector, tokens.length * VALUES_PER_REPORT * options.rounds);
     const perMillion = 1_000 / (options.nodes * VALUES_PER_REPORT * (options.rounds - WARM_UP_ROUNDS));
     return {
@@ -70,7 +82,10 @@ function postgresOf(dataDir: string): number {
 async function addNodes(collector: RunningCollector, count: number): Promise<string[]> {
   const tokens: string[] = [];
   for (let i = 0; i < count; i++) {
-    const { token } = await collector.api<{ token: string }>('POST', '/api/telemetry/nodes', { name: `node-${String(i).padStart(4, '0')}`, site: `site-${i % 4}` });
+    const { token } = await collector.api<{ token: string }>('POST', '/api/telemetry/nodes', {
+      name: `node-${String(i).padStart(4, '0')}`,
+      site: `site-${i % 4}`,
+    });
     tokens.push(token);
   }
   return tokens;
@@ -80,12 +95,18 @@ async function addNodes(collector: RunningCollector, count: number): Promise<str
 const WARM_UP_ROUNDS = 3;
 
 /** CPU of the measured rounds alone. */
-async function measureLoad(collectorPid: number, postgresPid: number, plan: LoadPlan): Promise<{ nodeMs: number; postgresMs: number; load: LoadResult }> {
+async function measureLoad(
+  collectorPid: number,
+  postgresPid: number,
+  plan: LoadPlan,
+): Promise<{ nodeMs: number; postgresMs: number; load: LoadResult }> {
   const child = spawn(process.execPath, [LOAD_PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
   child.stdin.end(JSON.stringify(plan));
   let output = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
-  const ended = new Promise<void>((resolve, reject) => child.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`the load ended with ${code}`)))));
+  const ended = new Promise<void>((resolve, reject) =>
+    child.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`the load ended with ${code}`)))),
+  );
   await new Promise((resolve) => setTimeout(resolve, plan.intervalSeconds * 1_000 * WARM_UP_ROUNDS));
   const before = { node: cpuMs(collectorPid), postgres: treeCpuMs(postgresPid) };
   await ended;

@@ -127,7 +127,15 @@ class SimulatedNode {
     return new Promise((resolve) => {
       const outgoing = request(
         `${this.#plan.url}${REPORTS_PATH}`,
-        { method: 'POST', agent: this.#agent, headers: { authorization: `Bearer ${this.#token}`, 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) } },
+        {
+          method: 'POST',
+          agent: this.#agent,
+          headers: {
+            authorization: `Bearer ${this.#token}`,
+            'content-type': 'application/json',
+            'content-length': Buffer.byteLength(body),
+          },
+        },
         (response) => {
           let text = '';
           response.setEncoding('utf8');
@@ -161,5 +169,11 @@ export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
     }),
   );
   for (const node of nodes) node.close();
-  return { reports: latencies.length, samples: latencies.length * VALUES_PER_REPORT, failed, ackP50Ms: quantile(latencies, 0.5), ackP99Ms: quantile(latencies, 0.99) };
+  return {
+    reports: latencies.length,
+    samples: latencies.length * VALUES_PER_REPORT,
+    failed,
+    ackP50Ms: quantile(latencies, 0.5),
+    ackP99Ms: quantile(latencies, 0.99),
+  };
 }

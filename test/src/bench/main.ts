@@ -97,7 +97,13 @@ async function benchAgents(whileTheyRun: () => Promise<CollectorFigures>): Promi
 
 const startedAt = Date.now();
 const figures = await benchAgents(() =>
-  benchCollector({ nodes: Number(options.nodes), intervalSeconds: Number(options.interval), rounds: Number(options.rounds), seed: Number(options.seed), progress }),
+  benchCollector({
+    nodes: Number(options.nodes),
+    intervalSeconds: Number(options.interval),
+    rounds: Number(options.rounds),
+    seed: Number(options.seed),
+    progress,
+  }),
 );
 const { agent, collector } = figures;
 const rows: Row[] = [
@@ -122,6 +128,8 @@ for (const { label, value, unit, reach } of rows) {
   const verdict = reach === undefined ? '' : `  ${value <= reach ? 'reached' : 'NOT REACHED'} (≤ ${reach})`;
   process.stdout.write(`${label.padEnd(50)} ${shown(value).padStart(8)} ${unit.padEnd(9)}${verdict}\n`);
 }
-process.stdout.write(`\n${Math.round((Date.now() - startedAt) / 1000)} s, Node.js ${process.version}, ${process.platform} ${process.arch}\n`);
+process.stdout.write(
+  `\n${Math.round((Date.now() - startedAt) / 1000)} s, Node.js ${process.version}, ${process.platform} ${process.arch}\n`,
+);
 if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(figures, undefined, 2)}\n`);
 process.exit(0);
