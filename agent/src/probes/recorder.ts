@@ -15,8 +15,17 @@ export interface Metric {
   readonly labels: readonly string[];
 }
 
+const declared = new Map<string, Metric>();
+
 export function metric(name: string, type: MetricType, unit: string, help: string, labels: readonly string[] = []): Metric {
-  return { name, type, unit, help, labels };
+  const one = { name, type, unit, help, labels };
+  if (!declared.has(name)) declared.set(name, one);
+  return one;
+}
+
+/** Every metric declared so far, by name, for the reference page. Those named after what a kernel has come with a collection. */
+export function declaredMetrics(): Metric[] {
+  return [...declared.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 interface Position {
