@@ -9,12 +9,18 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '../..');
-const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], { cwd: root, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
+const tracked = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard'], {
+  cwd: root,
+  encoding: 'utf8',
+  maxBuffer: 64 * 1024 * 1024,
+})
   .split('\n')
   .filter((file) => file !== '' && existsSync(join(root, file)));
 const read = (file: string): string => readFileSync(join(root, file), 'utf8');
 const sources = tracked.filter((file) => /\.tsx?$/.test(file) && !file.endsWith('.d.ts'));
-const programs = sources.filter((file) => !/\.test\.tsx?$/.test(file) && !file.startsWith('test/') && !/\/testing\//.test(file) && !file.endsWith('/testing.ts'));
+const programs = sources.filter(
+  (file) => !/\.test\.tsx?$/.test(file) && !file.startsWith('test/') && !/\/testing\//.test(file) && !file.endsWith('/testing.ts'),
+);
 const documents = tracked.filter((file) => file.endsWith('.md'));
 
 /** What a file imports, as written. */
@@ -36,7 +42,22 @@ const PACKAGES: Record<string, readonly string[]> = {
 };
 
 /** Inside the collector imports point left only. `collector.ts` is the wiring, `main.ts` and `commands` the program. */
-const COLLECTOR_LAYERS = ['db', 'fleet/node.ts', 'stream', 'http', 'fleet', 'reports', 'live', 'series', 'health', 'config.ts', 'collector.ts', 'openapi.ts', 'commands', 'main.ts'];
+const COLLECTOR_LAYERS = [
+  'db',
+  'fleet/node.ts',
+  'stream',
+  'http',
+  'fleet',
+  'reports',
+  'live',
+  'series',
+  'health',
+  'config.ts',
+  'collector.ts',
+  'openapi.ts',
+  'commands',
+  'main.ts',
+];
 /** Inside the agent likewise. */
 const AGENT_LAYERS = ['probes', 'spool', 'uplink', 'config.ts', 'status.ts', 'agent.ts', 'commands', 'main.ts'];
 
@@ -89,16 +110,32 @@ describe('files', () => {
   });
 
   test('names say something', () => {
-    expect(tracked.filter((file) => file.split('/').some((part) => /^(utils?|helpers?|common|core|manager|misc)(\.|$)/.test(part)))).toEqual([]);
+    expect(
+      tracked.filter((file) => file.split('/').some((part) => /^(utils?|helpers?|common|core|manager|misc)(\.|$)/.test(part))),
+    ).toEqual([]);
   });
 
-  test('the environment and the arguments are read in the programs\' main files only', () => {
+  test("the environment and the arguments are read in the programs' main files only", () => {
     const allowed = /(^|\/)main\.tsx?$|^installers\/|^packages\/console\/(dev|vite\.config)/;
-    expect(programs.filter((file) => !allowed.test(file) && /\bprocess\.(env|argv)\b/.test(read(file).replace(/^\s*(\*|\/\/).*$/gm, '')))).toEqual([]);
+    expect(
+      programs.filter((file) => !allowed.test(file) && /\bprocess\.(env|argv)\b/.test(read(file).replace(/^\s*(\*|\/\/).*$/gm, ''))),
+    ).toEqual([]);
+  });
+
+  test('nothing names a machine of ours', () => {
+    const text = tracked.filter(
+      (file) =>
+        /\.(tsx?|m?js|md|json|ya?ml|sql|css|html)$/.test(file) &&
+        file !== 'package-lock.json' &&
+        !file.includes('/fixtures/') &&
+        file !== 'test/src/tidy.test.ts',
+    );
+    expect(text.filter((file) => /(^|[\s"'`(])\/(work|root)\/|registry\.npmjs|claude|anthropic/im.test(read(file)))).toEqual([]);
   });
 
   test('only stores, migrations and the database layer speak SQL', () => {
-    const speaksSql = (file: string): boolean => /\b(SELECT|INSERT INTO|UPDATE|DELETE FROM)\b[^'"`]*\b(FROM|VALUES|SET|SELECT)\b/.test(read(file).replace(/^\s*(\*|\/\/).*$/gm, ''));
+    const speaksSql = (file: string): boolean =>
+      /\b(SELECT|INSERT INTO|UPDATE|DELETE FROM)\b[^'"`]*\b(FROM|VALUES|SET|SELECT)\b/.test(read(file).replace(/^\s*(\*|\/\/).*$/gm, ''));
     const allowed = /^collector\/src\/(db\/|[a-z]+\/(store|reread)\.ts$)|^agent\/src\/probes\/postgres/;
     expect(programs.filter((file) => !allowed.test(file) && speaksSql(file))).toEqual([]);
   });
@@ -106,9 +143,13 @@ describe('files', () => {
 
 test('the lock file knows the packages of every platform', () => {
   // npm leaves out what its registry did not offer for the machine it ran on, and `npm ci` then fails everywhere.
-  const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, { optionalDependencies?: Record<string, string> }> };
+  const { packages } = JSON.parse(read('package-lock.json')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>;
+  };
   const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
-    Object.keys(optionalDependencies).filter((name) => packages[`${path}/node_modules/${name}`] === undefined && packages[`node_modules/${name}`] === undefined),
+    Object.keys(optionalDependencies).filter(
+      (name) => packages[`${path}/node_modules/${name}`] === undefined && packages[`node_modules/${name}`] === undefined,
+    ),
   );
   expect(missing).toEqual([]);
 });
@@ -117,8 +158,12 @@ describe('documents', () => {
   test('every path they name exists', () => {
     const wrong = documents.flatMap((document) => {
       const text = read(document).replace(/```[\s\S]*?```/g, '');
-      const linked = [...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)].map((m) => relative(root, resolve(root, dirname(document), m[1]!)));
-      const named = [...text.matchAll(/`((?:packages|agent|collector|installers|dashboards|test|docs|scripts)\/[A-Za-z0-9_./-]+)`/g)].map((m) => m[1]!);
+      const linked = [...text.matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)].map((m) =>
+        relative(root, resolve(root, dirname(document), m[1]!)),
+      );
+      const named = [...text.matchAll(/`((?:packages|agent|collector|installers|dashboards|test|docs|scripts)\/[A-Za-z0-9_./-]+)`/g)].map(
+        (m) => m[1]!,
+      );
       return [...linked, ...named].filter((path) => !existsSync(join(root, path))).map((path) => `${document} names ${path}`);
     });
     expect(wrong).toEqual([]);
@@ -127,13 +172,18 @@ describe('documents', () => {
   test('every npm script they name exists', () => {
     const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
     const wrong = documents.flatMap((document) =>
-      [...read(document).matchAll(/\bnpm run ([a-z:-]+)/g)].filter((m) => !Object.hasOwn(scripts, m[1]!)).map((m) => `${document} names npm run ${m[1]!}`),
+      [...read(document).matchAll(/\bnpm run ([a-z:-]+)/g)]
+        .filter((m) => !Object.hasOwn(scripts, m[1]!))
+        .map((m) => `${document} names npm run ${m[1]!}`),
     );
     expect(wrong).toEqual([]);
   });
 
   test('decision records are numbered without gaps', () => {
-    const numbers = documents.filter((file) => /^docs\/decisions\/\d{4}-/.test(file)).map((file) => Number(file.slice(15, 19))).sort((a, b) => a - b);
+    const numbers = documents
+      .filter((file) => /^docs\/decisions\/\d{4}-/.test(file))
+      .map((file) => Number(file.slice(15, 19)))
+      .sort((a, b) => a - b);
     expect(numbers).toEqual(numbers.map((_, i) => i + 1));
   });
 });
