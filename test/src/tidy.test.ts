@@ -116,7 +116,7 @@ describe('files', () => {
   });
 
   test("the environment and the arguments are read in the programs' main files only", () => {
-    const allowed = /(^|\/)main\.tsx?$|^installers\/|^packages\/console\/(dev|vite\.config)/;
+    const allowed = /(^|\/)main\.tsx?$|^vitest\.config|^installers\/|^packages\/console\/(dev|vite\.config)/;
     expect(
       programs.filter((file) => !allowed.test(file) && /\bprocess\.(env|argv)\b/.test(read(file).replace(/^\s*(\*|\/\/).*$/gm, ''))),
     ).toEqual([]);
