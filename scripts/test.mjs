@@ -71,8 +71,8 @@ async function runTests(args) {
   if (process.env.CI) reporters.push('--reporter=junit', `--outputFile.junit=${join(results, 'junit.xml')}`);
   const code = await run(process.execPath, [programOf('vitest', 'vitest.mjs'), 'run', ...reporters, ...args]);
   const { passed, failed } = countTests(report);
-  // An error outside of any test, or a test run that was cut off, is a failure as well.
-  return { passed, failed: code !== 0 && failed === 0 ? 1 : failed };
+  // An error outside of any test, or a run that was cut off, is a failure as well.
+  return { passed, failed: code !== 0 && passed > 0 && failed === 0 ? 1 : failed };
 }
 
 function countTests(report) {
