@@ -11,8 +11,8 @@ const EXTERNAL_HINT =
   'Check TIDEMARK_DATABASE_URL (or DATABASE_URL, or databaseUrl in the file), and that the server runs and lets this machine in.';
 const EMBEDDED_HINT = 'It is the one in the data directory; its own messages are in the log above.';
 
-/** What a database in operation may answer: wrong credentials, no such database, not allowed, no resources, an operator's intervention, a full disk. */
-const OPERATIONAL = /^(28|3D|42501|53|57|58)/;
+/** What a database in operation may answer: wrong credentials, no such database or schema, not allowed, no resources, an operator's intervention, a full disk. */
+const OPERATIONAL = /^(28|3[DF]|42501|53|57|58)/;
 
 /** Resolves with the names of the migrations it applied. Rejects with an OperationalFailure for everything that an operator can mend. */
 export async function makeUsable(database: Database, migrations: readonly Migration[], log: Log, embedded: boolean): Promise<string[]> {
