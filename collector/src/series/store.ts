@@ -51,7 +51,7 @@ interface PointRow {
 const SELECT_SERIES = `
 SELECT id, node_id AS "nodeId", metric, labels, unit, type FROM series
 WHERE node_id = ANY ($1::int[]) AND metric = $2 AND labels @> $3::jsonb
-ORDER BY node_id, id LIMIT $4`;
+ORDER BY node_id, labels::text COLLATE "C", id LIMIT $4`;
 
 /** Where each series lies in the concatenated values of each combination of blocks. */
 const LOCATE = `
