@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import type { NodeDetail, Overview, PostgresReplication, SeriesResponse } from '@tidemark/protocol';
 import { chromium, type Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { PostgresCluster, waitUntil, type PostgresInstance, type PostgresVersion } from './postgres/cluster.ts';
+import { PostgresCluster, waitUntil, type PostgresInstance } from './postgres/cluster.ts';
 import { startAgent, startCollector, type Program, type RunningCollector } from './programs.ts';
 import { startPrometheus, type RunningPrometheus } from './prometheus.ts';
 
@@ -49,7 +49,7 @@ async function startAgents(): Promise<void> {
 
 beforeAll(async () => {
   // CI walks through all four versions in the cluster's own tests; the whole journey takes the newest.
-  const version = (PostgresCluster.versions().at(-1) ?? 18) as PostgresVersion;
+  const version = PostgresCluster.versions().at(-1) ?? 18;
   mkdirSync(join(directory, 'collector'));
   cluster = new PostgresCluster();
   [primary, collector] = await Promise.all([

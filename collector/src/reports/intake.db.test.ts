@@ -51,7 +51,7 @@ async function makeWorld(database: Database): Promise<World> {
   );
   const published: AcceptedReport[] = [];
   const stream = new ReportStream();
-  stream.subscribe({ name: 'test', accept: (report) => void published.push(report) });
+  stream.subscribe({ name: 'test', accept: (accepted) => void published.push(accepted) });
   const writer = new ReportWriter({ database, partitions, clock, log, metrics: { batchCommitted() {} }, onStoreChanged: () => intake.forgetStore(), gatherMs: 5 });
   const intake = new ReportIntake({ database, stream, writer, clock, log, metrics: { reports() {}, samples() {} }, onHeard() {} });
   const [row] = await database.query<{ id: number }>("INSERT INTO nodes (name, created_at, state_changed_at) VALUES ($1, now(), now()) RETURNING id", [randomUUID()]);

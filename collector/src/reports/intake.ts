@@ -12,7 +12,7 @@ import { describeBlock, storableText, type KnownLayout } from './layouts.ts';
 import { NodeIntake, type BootIntake } from './node-intake.ts';
 import { placeInTime } from './report-time.ts';
 import { findBoot, findLayouts } from './store.ts';
-import type { ReportWriter } from './writer.ts';
+import { STORE_PATIENCE_MS, type ReportWriter } from './writer.ts';
 
 export interface IntakeMetrics {
   /** `result`: committed, duplicate, not_stored, layout_missing or refused. */
@@ -92,11 +92,15 @@ export class ReportIntake {
     }
     if ((hashes.size === 0 && boots.size === 0) || !this.#options.database.state.up) return;
     try {
-      if (hashes.size > 0) for (const layout of await findLayouts(this.#options.database, intake.node.id, [...hashes])) intake.remember(layout);
-      for (const boot of boots) await this.#loadBoot(intake, boot);
+      await this.#options.database.within(STORE_PATIENCE_MS, this.#read(intake, [...hashes], [...boots]));
     } catch (error) {
       if (!(error instanceof ProblemError && error.code === 'database_away')) throw error;
     }
+  }
+
+  async #read(intake: NodeIntake, hashes: string[], boots: readonly BootIntake[]): Promise<void> {
+    if (hashes.length > 0) for (const layout of await findLayouts(this.#options.database, intake.node.id, hashes)) intake.remember(layout);
+    for (const boot of boots) await this.#loadBoot(intake, boot);
   }
 
   async #loadBoot(intake: NodeIntake, boot: BootIntake): Promise<void> {

@@ -4,7 +4,7 @@
  * a time; while the database is away nothing waits here: the agents' spools are the journal.
  */
 import { LIMITS, ProblemError, type Observation } from '@tidemark/protocol';
-import { sentenceOf, type Clock, type Log } from '@tidemark/service';
+import { codeOf, sentenceOf, type Clock, type Log } from '@tidemark/service';
 import type { Partitions } from '../db/partitions.ts';
 import type { Database } from '../db/pool.ts';
 import type { KnownLayout } from './layouts.ts';
@@ -48,6 +48,10 @@ const GATHER_MS = 100;
 const BATCH_REPORTS_MAX = 1_000;
 const BATCH_VALUES_MAX = 200_000;
 const WAITING_VALUES_MAX = 4_000_000;
+/** What a batch may take, intake's questions before it not counted; an agent waits 20 s for its answer. */
+export const STORE_PATIENCE_MS = 8_000;
+/** The data itself is at fault: values and texts that have no place, rules that are broken, limits of a statement. Anything else may pass: a full disk, a lock, a cancelled statement. */
+const FAULT_OF_THE_DATA = /^(22|23|54)/;
 /** Series a node may ever have had: churning labels stop here instead of filling the catalogue. */
 const SERIES_EVER_MAX = 5 * LIMITS.seriesPerNode;
 
@@ -59,6 +63,7 @@ export class ReportWriter {
   #timer: NodeJS.Timeout | undefined;
   #flushing: Promise<void> | undefined;
   #stopped = false;
+  #trouble: string | undefined;
 
   constructor(options: WriterOptions) {
     this.#options = options;
@@ -70,11 +75,16 @@ export class ReportWriter {
     return this.#waiting.length;
   }
 
+  /** Why the last batch could not be stored; undefined when it could. */
+  get trouble(): string | undefined {
+    return this.#trouble;
+  }
+
   /** Resolves when the report is committed. Rejects with ProblemError: `database_away` and `overloaded` mean "send it again", any other code "never". */
   write(report: PendingReport): Promise<void> {
     const { state } = this.#options.database;
     if (this.#stopped) return Promise.reject(new ProblemError('shutting_down', 'The collector is stopping.', { retryAfterSeconds: 5 }));
-    if (!state.up) return Promise.reject(new ProblemError('database_away', `The database cannot be reached: ${state.detail}.`, { retryAfterSeconds: 5 }));
+    if (!state.up) return Promise.reject(away(state.detail));
     if (this.#waitingValues + report.valueCount > WAITING_VALUES_MAX) {
       return Promise.reject(new ProblemError('overloaded', 'Too many reports are waiting to be stored.', { retryAfterSeconds: 5 }));
     }
@@ -122,11 +132,17 @@ export class ReportWriter {
   }
 
   async #store(batch: Waiting[]): Promise<void> {
+    const { database } = this.#options;
     try {
-      const ready = await this.#resolveIds(batch);
-      await this.#insert(ready);
+      if (!database.state.up) throw away(database.state.detail);
+      await database.within(
+        STORE_PATIENCE_MS,
+        this.#resolveIds(batch).then((ready) => this.#insert(ready)),
+      );
+      this.#trouble = undefined;
     } catch (error) {
-      for (const { settle } of batch) settle.reject(error);
+      this.#trouble = sentenceOf(error);
+      for (const { settle } of batch) settle.reject(notNow(error));
     }
   }
 
@@ -143,6 +159,7 @@ export class ReportWriter {
         this.#options.onStoreChanged();
         throw new ProblemError('database_away', error.message, { cause: error, retryAfterSeconds: 1 });
       }
+      if (!FAULT_OF_THE_DATA.test(codeOf(error) ?? '')) throw error;
       if (batch.length === 1) {
         log.error({ err: error, node: batch[0]!.intake.node.name, sequence: batch[0]!.sequence }, 'a report cannot be stored');
         batch[0]!.settle.reject(new ProblemError('not_storable', `The database refuses it: ${sentenceOf(error)}.`, { cause: error }));
@@ -229,6 +246,16 @@ export class ReportWriter {
     );
     sets.forEach(({ intake, key }, i) => intake.layoutSets.set(key, ids[i]!));
   }
+}
+
+function away(detail: string): ProblemError {
+  return new ProblemError('database_away', `The database cannot be reached: ${detail}.`, { retryAfterSeconds: 5 });
+}
+
+/** What PostgreSQL answered instead of storing, as something that an agent tries again. Errors of ours stay what they are. */
+function notNow(error: unknown): unknown {
+  if (!/^[0-9A-Z]{5}$/.test(codeOf(error) ?? '')) return error;
+  return new ProblemError('database_away', `The database does not store: ${sentenceOf(error)}.`, { cause: error, retryAfterSeconds: 5 });
 }
 
 const layoutSetKey = (layouts: readonly KnownLayout[]): string => {
