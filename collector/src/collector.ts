@@ -186,11 +186,11 @@ function registerComponents({ clock, database, directory, view, writer }: Watche
     const { up, since, detail } = database.state;
     return up ? { status: 'healthy', detail: 'answers', since } : { status: 'unhealthy', detail: detail || 'does not answer', since };
   });
-  components.register('ingest', true, () =>
-    database.state.up
-      ? { status: 'healthy', detail: `${writer.depth} reports wait to be stored` }
-      : { status: 'degraded', detail: 'reports are judged but not stored; the agents keep them' },
-  );
+  components.register('ingest', true, () => {
+    if (!database.state.up) return { status: 'degraded', detail: 'reports are judged but not stored; the agents keep them' };
+    if (writer.trouble !== undefined) return { status: 'unhealthy', detail: `reports are judged but not stored: ${writer.trouble}` };
+    return { status: 'healthy', detail: `${writer.depth} reports wait to be stored` };
+  });
   components.register('evaluation', false, () => ({ status: 'inactive', detail: 'no rules are judged by this version' }));
   components.register('notification', false, () => ({ status: 'inactive', detail: 'nobody is notified by this version' }));
   components.register('agents', false, () => {

@@ -125,6 +125,23 @@ export class Database {
     }
   }
 
+  /** Waits for `work` so long and no longer: a database that hangs is away as well. What was asked of it may still happen afterwards. */
+  async within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      timer = setTimeout(() => {
+        const hangs = new Error(`it has not answered for ${timeoutMs / 1000} s`);
+        this.#seenAway(hangs);
+        reject(new ProblemError('database_away', `The database hangs: ${hangs.message}.`, { cause: hangs, retryAfterSeconds: 5 }));
+      }, timeoutMs);
+    });
+    try {
+      return await Promise.race([work, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   async close(): Promise<void> {
     this.#closed = true;
     clearTimeout(this.#probe);

@@ -75,7 +75,7 @@ export class ReportWriter {
     return this.#waiting.length;
   }
 
-  /** Why the last batch could not be stored; undefined when it could. */
+  /** Why the last batch could not be stored though the database was there; undefined when it could. */
   get trouble(): string | undefined {
     return this.#trouble;
   }
@@ -141,7 +141,8 @@ export class ReportWriter {
       );
       this.#trouble = undefined;
     } catch (error) {
-      this.#trouble = sentenceOf(error);
+      // Being away is the database's own state; this is what else stands in the way.
+      if (database.state.up) this.#trouble = sentenceOf(error);
       for (const { settle } of batch) settle.reject(notNow(error));
     }
   }
