@@ -278,8 +278,16 @@ describe('the command line itself', () => {
     const { code, out, err } = await commandLine(argv);
     expect([code, err]).toEqual([0, '']);
     expect(out).toMatch(/^Usage: tidemark-collector/);
-    if (argv.length > 1 && argv.at(-1) === '--help' && argv[0] !== 'nodes') expect(out).toMatch(/Examples?:\n {2}tidemark-collector/);
   });
+
+  test.each([['run'], ['migrate'], ['config', 'check'], ['token', 'reset'], ['nodes', 'add'], ['nodes', 'list'], ['tokens', 'add']])(
+    'the help of %s %s ends with an example',
+    async (...command) => {
+      const { out } = await commandLine([...command, '--help']);
+      expect(out).toMatch(/\nExamples?:\n( {2}.*tidemark-collector .*\n)+\n?$/);
+      expect(out).toContain(`tidemark-collector ${command.join(' ')}`);
+    },
+  );
 
   test('--version', async () => {
     expect(await commandLine(['--version'])).toEqual({ code: 0, out: '0.0.0\n', err: '' });

@@ -64,20 +64,23 @@ Examples:
   addOptions(
     program.command('migrate').description("bring an external database to this version's schema, and leave"),
     collectorOptions,
-  ).action(async (_: unknown, command: Command) => migrateOnly(load(command).values, context));
+  )
+    .addHelpText('after', "\nExample:\n  TIDEMARK_DATABASE_URL='postgresql://owner:…@db/tidemark' tidemark-collector migrate\n")
+    .action(async (_: unknown, command: Command) => migrateOnly(load(command).values, context));
 
   const config = program.command('config').description('the configuration');
-  addOptions(config.command('check').description('check the configuration and print what is in force'), collectorOptions).action(
-    (_: unknown, command: Command) => {
+  addOptions(config.command('check').description('check the configuration and print what is in force'), collectorOptions)
+    .addHelpText('after', '\nExample:\n  tidemark-collector config check --config /etc/tidemark/collector.yaml\n')
+    .action((_: unknown, command: Command) => {
       context.out(`${printOptions(collectorOptions, load(command))}\n`);
-    },
-  );
+    });
 
   const token = program.command('token').description('the admin token');
   addOptions(token.command('reset').description('make a new admin token; a running collector takes it up, and all sessions end'), {
     dataDir: collectorOptions.dataDir,
   })
     .option('--show', 'print the token itself to standard output')
+    .addHelpText('after', '\nExample:\n  tidemark-collector token reset --data-dir /var/lib/tidemark\n')
     .action((options: { show?: true }, command: Command) => {
       const { dataDir } = load(command).values;
       const fresh = resetAdminToken(dataDir);

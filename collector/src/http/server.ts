@@ -34,8 +34,9 @@ const KEEP_ALIVE_MS = 650_000;
 
 /** Builds the server with what every route shares. Routes are added by the caller, before `ready`. */
 export async function buildServer(options: ServerOptions): Promise<FastifyInstance> {
+  const loggerInstance: FastifyBaseLogger = options.log;
   const app: FastifyInstance = Fastify({
-    loggerInstance: options.log as FastifyBaseLogger,
+    loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: false,
     bodyLimit: LIMITS.bodyBytes,

@@ -82,6 +82,24 @@ test('what was printed arrives before the exit', async () => {
   expect(stdout).toHaveLength(1_000_001);
 });
 
+test('a reader that leaves early is no crash', async () => {
+  const child = spawn(process.execPath, [program, 'print']);
+  let stderr = '';
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk));
+  child.stdout.destroy();
+  const code = await new Promise((resolve) => child.on('exit', resolve));
+  expect({ code, stderr }).toEqual({ code: 4, stderr: '' });
+});
+
+test('a terminal that goes away while stopping leaves nothing undone', async () => {
+  const child = spawn(process.execPath, [program, 'run']);
+  child.stdout.once('data', () => {
+    child.stdout.destroy();
+    child.kill('SIGTERM');
+  });
+  expect(await new Promise((resolve) => child.on('exit', resolve))).toBe(0);
+});
+
 test('SIGTERM undoes the start in reverse order and is a success', async () => {
   expect(await run('run')).toEqual({ code: 0, signal: null, stdout: 'ready\nsecond undone\nfirst undone\n', stderr: '' });
 });

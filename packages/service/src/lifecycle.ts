@@ -75,6 +75,8 @@ export function runUntilStopped(options: LifecycleOptions, start: (lifecycle: Li
 
 /** Runs a program's main function and leaves with its exit code: an operational failure as one sentence, anything else as a crash. */
 export async function runProgram(program: string, main: () => Promise<number>): Promise<void> {
+  // A reader that has gone (`| head`, a closed terminal, a dead parent) must not cut short what is being done or undone.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {});
   let code: number;
   try {
     code = await main();
