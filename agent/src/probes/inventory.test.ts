@@ -1,11 +1,11 @@
 /** The inventory: what Linux's files say of a machine, the same document for the same machine, and who may be asked elsewhere. */
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { dirname, join } from 'node:path';
 import { INVENTORY, Inventory } from '@tidemark/protocol';
 import { Value } from 'typebox/value';
 import { expect, onTestFinished, test } from 'vitest';
-import { addressesOf, inventoryProbe, linuxFacts, parseOsRelease } from './inventory.ts';
+import { addressesOf, inventoryProbe, linuxFacts, parseOsRelease, timezoneOf } from './inventory.ts';
 import { record, roots } from './recorded.ts';
 
 function machine(files: Record<string, string>): { procfs: string; sysfs: string; rootfs: string } {
@@ -42,6 +42,17 @@ test.each([
   ['nspawn', { 'run/systemd/container': 'systemd-nspawn\n' }, 'container', 'systemd-nspawn'],
 ])('%s', (_, files, kind, technology) => {
   expect(linuxFacts(machine(files as unknown as Record<string, string>)).virtualisation).toEqual({ kind, technology });
+});
+
+test('the time zone: where the link leads, else what the file says, else what Intl knows', () => {
+  const linked = machine({ 'etc/timezone': 'Asia/Tokyo\n' });
+  symlinkSync('/usr/share/zoneinfo/Europe/Berlin', join(linked.rootfs, 'etc/localtime'));
+  expect(timezoneOf({ platform: 'linux', rootfs: linked.rootfs })).toBe('Europe/Berlin');
+  expect(timezoneOf({ platform: 'linux', rootfs: machine({ 'etc/timezone': 'Asia/Tokyo\n' }).rootfs })).toBe('Asia/Tokyo');
+  expect(timezoneOf({ platform: 'linux', rootfs: machine({}).rootfs })).toBe('UTC');
+  const known = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  expect(timezoneOf({ platform: 'linux', rootfs: machine({ 'etc/localtime': 'TZif' }).rootfs })).toBe(known);
+  expect(timezoneOf({ platform: 'win32' })).toBe(known);
 });
 
 test('os-release in its several quotings', () => {
