@@ -156,6 +156,7 @@ test('token reset: a running collector takes it up; the old token and every sess
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ token: old }),
   });
+  expect(signIn.status, await signIn.clone().text()).toBe(204);
   const cookie = signIn.headers.get('set-cookie')!.split(';')[0]!;
   const withCookie = async (): Promise<number> => (await fetch(`${url}/api/session`, { headers: { cookie } })).status;
   expect([await withCookie(), await status('/api/tokens', old)]).toEqual([200, 200]);

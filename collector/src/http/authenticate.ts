@@ -112,8 +112,7 @@ function agentPrincipal({ node, revoked }: { node: NodeRecord; revoked: boolean 
 }
 
 function sessionPrincipal(request: FastifyRequest, reply: FastifyReply, options: AuthenticateOptions): Principal | undefined {
-  const { cookie: cookies } = request.headers;
-  const cookie = cookies === undefined ? undefined : request.server.parseCookie(cookies)[SESSION_COOKIE];
+  const cookie = request.cookies[SESSION_COOKIE];
   if (cookie === undefined) return undefined;
   const now = options.clock.wallMs();
   const key = options.adminToken.sessionKey();

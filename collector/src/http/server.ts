@@ -55,8 +55,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   });
   problemReplies(app);
   jsonBodies(app);
-  // Cookies are read where a session is looked for, not for every report.
-  await app.register(cookie, { hook: false });
+  await app.register(cookie);
   setHeaders(app, securityHeaders(isHttps(options.publicUrl)));
   refuseWhileClosing(app);
   authenticate(app, options);
