@@ -7,7 +7,7 @@
  *   idle ──────────────► sending ────────────► idle, or the next batch
  *                           │ not stored            the backlog waits as told; new reports go on (they are judged live)
  *                           │ no answer, 5xx, 429   everything waits: Retry-After, else backoff with full jitter
- *                           │ 401, 403              everything waits a minute; the token is read again
+ *                           │ 401, 403              everything waits a minute, or for another token in the file
  *                           │ 413                   smaller requests; one report alone too large is given up
  *                           └ 400, 422 of ours      halves, until the one report that is refused is found and given up
  */
@@ -106,6 +106,8 @@ export class Uplink {
   readonly #saidRefusals = new Set<string>();
   #state: Omit<UplinkState, 'clockOffsetMs'>;
   #token: string | undefined;
+  /** What the collector did not accept last; undefined while it does. Empty when there was none. */
+  #refusedToken: string | undefined;
   /** The newest report that was sent, whatever came of it. */
   #triedSequence = 0;
   #requestBytesMax = REQUEST_BYTES_MAX;
@@ -141,6 +143,7 @@ export class Uplink {
 
   /** A report has been appended to the spool. */
   reportSpooled(): void {
+    this.#noticeNewToken();
     this.#wake?.();
   }
 
@@ -289,6 +292,7 @@ export class Uplink {
     const now = clock.monotonicMs();
     if (answer.serverTime !== undefined) this.#offset.measured(sentMs, now, answer.serverTime);
     this.#proven = true;
+    this.#refusedToken = undefined;
     this.#failures = 0;
     this.#linkOpensMs = Number.NEGATIVE_INFINITY;
     const waitingBefore = spool.state().reports;
@@ -377,7 +381,18 @@ export class Uplink {
     log.warn({ code, detail, sequence: report.sequence }, 'reports are refused and lost (said once for each reason)');
   }
 
+  /** Who has put a new token into the file need not wait for the next attempt. */
+  #noticeNewToken(): void {
+    if (this.#refusedToken === undefined) return;
+    const token = this.#options.token();
+    if (token === undefined || token === this.#refusedToken) return;
+    this.#token = token;
+    this.#refusedToken = undefined;
+    this.#linkOpensMs = Number.NEGATIVE_INFINITY;
+  }
+
   #unwelcome(code: string | undefined, detail: string): void {
+    this.#refusedToken = this.#token ?? '';
     this.#token = undefined;
     switch (code) {
       case 'credential_missing':
