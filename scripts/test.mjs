@@ -11,6 +11,7 @@ const SYSTEM_PROGRAMS = [
   { programs: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'], debianPackage: 'chromium' },
   { programs: ['prometheus'], debianPackage: 'prometheus' },
   { programs: ['promtool'], debianPackage: 'prometheus' },
+  { programs: ['faketime'], debianPackage: 'faketime' },
 ];
 
 await runCommand(async () => {

@@ -141,6 +141,7 @@ export interface AgentOptions {
   intervalSeconds: number;
   postgres?: readonly { url: string; name?: string; passwordFile?: string }[];
   site?: string;
+  environment?: Record<string, string>;
 }
 
 /** Starts an agent: the bundle, with the flags it ships with. */
@@ -164,7 +165,33 @@ export function startAgent(options: AgentOptions): Program {
   return follow(
     spawn(process.execPath, [...flags, AGENT, 'run', '--config', file], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, UV_THREADPOOL_SIZE: '16' },
+      env: { ...process.env, UV_THREADPOOL_SIZE: '16', ...options.environment },
     }),
   );
+}
+
+/** How a command that ends by itself ended. */
+export interface Outcome {
+  code: number | string;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs a command of the collector or of the agent to its end; one that does not end within the time is killed. */
+export async function runToEnd(
+  program: 'collector' | 'agent',
+  args: readonly string[],
+  environment: Record<string, string> = {},
+): Promise<Outcome> {
+  const child = spawn(process.execPath, [program === 'collector' ? COLLECTOR : AGENT, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...environment },
+  });
+  const outcome: Outcome = { code: 'unknown', stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (outcome.stdout += chunk));
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (outcome.stderr += chunk));
+  const timer = setTimeout(() => child.kill('SIGKILL'), START_TIMEOUT_MS);
+  outcome.code = await new Promise((resolve) => child.once('close', (code, signal) => resolve(code ?? signal ?? 'unknown')));
+  clearTimeout(timer);
+  return outcome;
 }
