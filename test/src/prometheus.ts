@@ -91,7 +91,8 @@ async function stop(child: ChildProcess): Promise<void> {
   await exited;
 }
 
-async function checkPage(page: string): Promise<string[]> {
+/** What `promtool check metrics` says of a page, without its remarks on inherited names. */
+export async function checkPage(page: string): Promise<string[]> {
   const child = spawn('promtool', ['check', 'metrics'], { stdio: ['pipe', 'pipe', 'pipe'] });
   let output = '';
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
