@@ -57,7 +57,10 @@ export function nodeCommands(program: Command, context: FleetCommandsContext, co
 
   connectOptions(nodes.command('list').description('list the nodes'))
     .option('--json', 'as JSON')
-    .addHelpText('after', '\nExample:\n  tidemark-collector nodes list --server https://monitor.example --token-file ./admin-token --json\n')
+    .addHelpText(
+      'after',
+      '\nExample:\n  tidemark-collector nodes list --server https://monitor.example --token-file ./admin-token --json\n',
+    )
     .action(async (options: { json?: true }, command: Command) => {
       const { client } = connect(command);
       const list = await client.call<NodeList>('GET', '/api/telemetry/nodes');

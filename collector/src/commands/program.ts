@@ -61,10 +61,7 @@ Examples:
     )
     .action(async (_: unknown, command: Command) => context.exit(await run(load(command).values, context)));
 
-  addOptions(
-    program.command('migrate').description("bring an external database to this version's schema, and leave"),
-    collectorOptions,
-  )
+  addOptions(program.command('migrate').description("bring an external database to this version's schema, and leave"), collectorOptions)
     .addHelpText('after', "\nExample:\n  TIDEMARK_DATABASE_URL='postgresql://owner:…@db/tidemark' tidemark-collector migrate\n")
     .action(async (_: unknown, command: Command) => migrateOnly(load(command).values, context));
 

@@ -19,7 +19,13 @@ function block(probe: string, count: number, label = 'a'): Layout {
   const layout = {
     probe,
     instance: '',
-    series: Array.from({ length: count }, (_, i) => ({ name: `m_${probe}_${i}`, labels: [['l', label]] as [string, string][], unit: 'bytes', type: 'gauge' as const, help: 'h' })),
+    series: Array.from({ length: count }, (_, i) => ({
+      name: `m_${probe}_${i}`,
+      labels: [['l', label]] as [string, string][],
+      unit: 'bytes',
+      type: 'gauge' as const,
+      help: 'h',
+    })),
   };
   return { hash: layoutHash(layout), ...layout };
 }
@@ -52,21 +58,56 @@ async function makeWorld(database: Database): Promise<World> {
   const published: AcceptedReport[] = [];
   const stream = new ReportStream();
   stream.subscribe({ name: 'test', accept: (accepted) => void published.push(accepted) });
-  const writer = new ReportWriter({ database, partitions, clock, log, metrics: { batchCommitted() {} }, onStoreChanged: () => intake.forgetStore(), gatherMs: 5 });
+  const writer = new ReportWriter({
+    database,
+    partitions,
+    clock,
+    log,
+    metrics: { batchCommitted() {} },
+    onStoreChanged: () => intake.forgetStore(),
+    gatherMs: 5,
+  });
   const intake = new ReportIntake({ database, stream, writer, clock, log, metrics: { reports() {}, samples() {} }, onHeard() {} });
-  const [row] = await database.query<{ id: number }>("INSERT INTO nodes (name, created_at, state_changed_at) VALUES ($1, now(), now()) RETURNING id", [randomUUID()]);
-  const node: NodeRecord = { id: row!.id, name: 'n', state: 'approved', site: '', tags: {}, createdAt: NOW, agentVersion: null, intervalSeconds: 15 };
+  const [row] = await database.query<{ id: number }>(
+    'INSERT INTO nodes (name, created_at, state_changed_at) VALUES ($1, now(), now()) RETURNING id',
+    [randomUUID()],
+  );
+  const node: NodeRecord = {
+    id: row!.id,
+    name: 'n',
+    state: 'approved',
+    site: '',
+    tags: {},
+    createdAt: NOW,
+    agentVersion: null,
+    intervalSeconds: 15,
+  };
   return { database, clock, intake, writer, published, node };
 }
 
 const BOOT = randomUUID();
 
 function report(sequence: number, over: Partial<Report> = {}): Report {
-  return { bootId: BOOT, sequence, takenAt: NOW - 100, monotonicMs: 1_000, blocks: [{ layout: A.hash, values: [1, null, 'NaN'] }], ...over };
+  return {
+    bootId: BOOT,
+    sequence,
+    takenAt: NOW - 100,
+    monotonicMs: 1_000,
+    blocks: [{ layout: A.hash, values: [1, null, 'NaN'] }],
+    ...over,
+  };
 }
 
 function request(reports: Report[], over: Partial<ReportRequest> = {}): ReportRequest {
-  return { agent: { version: '1', intervalSeconds: 15 }, bootId: BOOT, sentAt: NOW, sentMonotonicMs: 1_100, layouts: [A, B], reports, ...over };
+  return {
+    agent: { version: '1', intervalSeconds: 15 },
+    bootId: BOOT,
+    sentAt: NOW,
+    sentMonotonicMs: 1_100,
+    layouts: [A, B],
+    reports,
+    ...over,
+  };
 }
 
 const rows = async (): Promise<{ sequence: number; at: Date; values: (number | null)[] }[]> =>
@@ -91,20 +132,36 @@ describe('stored once', () => {
     expect(answer.committed[0]!.sequences.sort()).toEqual([1, 2, 3, 4]);
     expect((await rows()).map((r) => r.sequence)).toEqual([1, 2, 3, 4]);
     expect(world.published.map((r) => r.sequence)).toEqual([1, 2, 3]);
-    expect(second.published.map((r) => r.sequence), 'what the store has does not pass again').toEqual([4]);
+    expect(
+      second.published.map((r) => r.sequence),
+      'what the store has does not pass again',
+    ).toEqual([4]);
   });
 
   test('two collectors storing the same report at the same moment', async () => {
     const second = await makeWorld(world.database);
     for (let sequence = 1; sequence <= 30; sequence++) {
-      await Promise.all([world.intake.take(world.node, request([report(sequence)])), second.intake.take(world.node, request([report(sequence)]))]);
+      await Promise.all([
+        world.intake.take(world.node, request([report(sequence)])),
+        second.intake.take(world.node, request([report(sequence)])),
+      ]);
     }
     expect((await rows()).map((r) => r.sequence)).toEqual(Array.from({ length: 30 }, (_, i) => i + 1));
   });
 });
 
 test('values come back as they were: numbers, missing, NaN and infinities', async () => {
-  await world.intake.take(world.node, request([report(1, { blocks: [{ layout: A.hash, values: [1.5, null, 'NaN'] }, { layout: B.hash, values: ['+Inf', '-Inf'] }] })]));
+  await world.intake.take(
+    world.node,
+    request([
+      report(1, {
+        blocks: [
+          { layout: A.hash, values: [1.5, null, 'NaN'] },
+          { layout: B.hash, values: ['+Inf', '-Inf'] },
+        ],
+      }),
+    ]),
+  );
   expect((await rows())[0]!.values).toEqual([1.5, null, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]);
   expect(world.published[0]!.blocks[1]!.values).toEqual([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]);
 });
@@ -124,8 +181,13 @@ test('a series keeps its id when the blocks around it change', async () => {
   const wider = { ...A, series: [...A.series, { ...B.series[0]! }] };
   const widened = { ...wider, hash: layoutHash(wider) };
   await world.intake.take(world.node, request([report(1)]));
-  await world.intake.take(world.node, request([report(2, { blocks: [{ layout: widened.hash, values: [1, 2, 3, 4] }] })], { layouts: [widened] }));
-  const layouts = await world.database.query<{ series_ids: number[] }>('SELECT series_ids FROM layouts WHERE node_id = $1 ORDER BY id', [world.node.id]);
+  await world.intake.take(
+    world.node,
+    request([report(2, { blocks: [{ layout: widened.hash, values: [1, 2, 3, 4] }] })], { layouts: [widened] }),
+  );
+  const layouts = await world.database.query<{ series_ids: number[] }>('SELECT series_ids FROM layouts WHERE node_id = $1 ORDER BY id', [
+    world.node.id,
+  ]);
   expect(layouts[1]!.series_ids.slice(0, 3)).toEqual(layouts[0]!.series_ids);
 });
 
@@ -142,20 +204,28 @@ describe('refused, each with its reason, and the rest stored', () => {
     const answer = await world.intake.take(world.node, request([bad, report(2)]));
     expect(answer.refused).toMatchObject([{ sequence: 1, code }]);
     expect(answer.committed).toEqual([{ bootId: BOOT, sequences: [2] }]);
-    const partitions = await world.database.query<{ n: number }>("SELECT count(*)::int AS n FROM pg_inherits WHERE inhparent = 'reports'::regclass");
+    const partitions = await world.database.query<{ n: number }>(
+      "SELECT count(*)::int AS n FROM pg_inherits WHERE inhparent = 'reports'::regclass",
+    );
     expect(partitions[0]!.n, 'an absurd time makes no partition').toBe(1);
   });
 
   test('more series than one node may have', async () => {
     const huge = Array.from({ length: 3 }, (_, i) => block(`huge${i}`, 8_000));
-    const answer = await world.intake.take(world.node, request([report(1, { blocks: huge.map((h) => ({ layout: h.hash, values: h.series.map(() => 1) })) })], { layouts: huge }));
+    const answer = await world.intake.take(
+      world.node,
+      request([report(1, { blocks: huge.map((h) => ({ layout: h.hash, values: h.series.map(() => 1) })) })], { layouts: huge }),
+    );
     expect(answer.refused).toMatchObject([{ code: 'series_limit' }]);
   });
 });
 
 test('ten thousand series of one node are stored', async () => {
   const huge = block('huge', 10_000, 'line\n"quoted" \\ 🌊 </script>');
-  const answer = await world.intake.take(world.node, request([report(1, { blocks: [{ layout: huge.hash, values: huge.series.map((_, i) => i) }] })], { layouts: [huge] }));
+  const answer = await world.intake.take(
+    world.node,
+    request([report(1, { blocks: [{ layout: huge.hash, values: huge.series.map((_, i) => i) }] })], { layouts: [huge] }),
+  );
   expect(answer.committed).toEqual([{ bootId: BOOT, sequences: [1] }]);
   expect((await rows())[0]!.values).toHaveLength(10_000);
 });
@@ -168,15 +238,23 @@ test('a wrong clock is corrected in the store, and its reports are live', async 
 });
 
 test('a day that has no partition yet gets one, within the bounds', async () => {
-  await world.intake.take(world.node, request([report(1, { takenAt: NOW - 3 * 86_400_000, bootId: '00000000-0000-4000-8000-000000000000' })]));
+  await world.intake.take(
+    world.node,
+    request([report(1, { takenAt: NOW - 3 * 86_400_000, bootId: '00000000-0000-4000-8000-000000000000' })]),
+  );
   expect((await rows())[0]!.at.getTime()).toBe(NOW - 3 * 86_400_000);
   expect(world.published[0]!.live).toBe(false);
 });
 
 describe('observations', () => {
   const seen = (document: unknown, sequence: number, takenAt = NOW + sequence): Report =>
-    report(sequence, { takenAt, monotonicMs: 1_000 + sequence, observations: [{ kind: 'postgres.settings', version: 1, instance: 'db:5432', document }] });
-  const history = async (): Promise<unknown[]> => (await world.database.query<{ document: unknown }>('SELECT document FROM observations ORDER BY at')).map((r) => r.document);
+    report(sequence, {
+      takenAt,
+      monotonicMs: 1_000 + sequence,
+      observations: [{ kind: 'postgres.settings', version: 1, instance: 'db:5432', document }],
+    });
+  const history = async (): Promise<unknown[]> =>
+    (await world.database.query<{ document: unknown }>('SELECT document FROM observations ORDER BY at')).map((r) => r.document);
 
   test('are stored when they changed', async () => {
     for (const [i, document] of [{ a: 1 }, { a: 1 }, { a: 2 }, { a: 2 }, { a: 1 }].entries()) {
@@ -200,7 +278,7 @@ describe('observations', () => {
   });
 });
 
-test('a label value with NUL spoils no other node\'s report', async () => {
+test("a label value with NUL spoils no other node's report", async () => {
   const odd = block('odd', 1, 'a\u0000b');
   const other = await makeWorld(world.database);
   const [mine, theirs] = await Promise.all([
@@ -221,7 +299,10 @@ test('while the database is away reports are judged and kept by the agent; when 
   expect(away).toMatchObject({ committed: [], notStored: { code: 'database_away' } });
   const again = await world.intake.take(world.node, request([report(2)]));
   expect(again.notStored?.code).toBe('database_away');
-  expect(world.published.map((r) => r.sequence), 'judged once').toEqual([1, 2]);
+  expect(
+    world.published.map((r) => r.sequence),
+    'judged once',
+  ).toEqual([1, 2]);
   const back = new Promise<void>((resolve) => world.database.onStateChange(({ up }) => up && resolve()));
   await startServer();
   await back;

@@ -3,7 +3,16 @@
  * through the stream once, and handed to the writer. Only what is committed is acknowledged; everything
  * else is answered with its reason, so that the agent keeps it, or gives it up and counts it.
  */
-import { LIMITS, ProblemError, fromWireValue, type Acknowledgement, type Observation, type Report, type ReportRequest, type ProblemCode } from '@tidemark/protocol';
+import {
+  LIMITS,
+  ProblemError,
+  fromWireValue,
+  type Acknowledgement,
+  type Observation,
+  type Report,
+  type ReportRequest,
+  type ProblemCode,
+} from '@tidemark/protocol';
 import type { Clock, Log } from '@tidemark/service';
 import type { Database } from '../db/pool.ts';
 import type { NodeRecord } from '../fleet/node.ts';
@@ -57,7 +66,7 @@ export class ReportIntake {
     const { clock, log } = this.#options;
     const receivedAt = clock.wallMs();
     const intake = this.#intakeOf(node);
-    if (intake.clock.note(request, receivedAt)) log.warn({ node: node.name }, 'the node\'s clock was set');
+    if (intake.clock.note(request, receivedAt)) log.warn({ node: node.name }, "the node's clock was set");
     const { offsetMs } = intake.clock;
     this.#options.onHeard(node, request.agent, offsetMs);
     const answer = new Answer();
@@ -224,7 +233,9 @@ class Answer {
 
 /** A backlog may come in any order; consumers of the stream see each run of an agent in its own. */
 function inOrder(reports: readonly Report[]): readonly Report[] {
-  return reports.length < 2 ? reports : [...reports].sort((a, b) => (a.bootId === b.bootId ? a.sequence - b.sequence : a.takenAt - b.takenAt));
+  return reports.length < 2
+    ? reports
+    : [...reports].sort((a, b) => (a.bootId === b.bootId ? a.sequence - b.sequence : a.takenAt - b.takenAt));
 }
 
 interface Decoded {
@@ -242,24 +253,38 @@ function decode(intake: NodeIntake, report: Report): Decoded | { missing: string
   for (const { layout: hash, values } of report.blocks) {
     const known = intake.layouts.get(hash)!;
     if (values.length !== known.layout.series.length) {
-      return { code: 'layout_mismatch', detail: `Block ${hash} (${known.layout.probe}) has ${known.layout.series.length} series, the report ${values.length} values.` };
+      return {
+        code: 'layout_mismatch',
+        detail: `Block ${hash} (${known.layout.probe}) has ${known.layout.series.length} series, the report ${values.length} values.`,
+      };
     }
     for (let i = 0; i < values.length; i++) {
       const value = values[i];
       if (typeof value === 'number') continue;
       const read = fromWireValue(value);
-      if (read === undefined) return { code: 'value_invalid', detail: `Position ${i} of block ${hash} (${known.layout.series[i]!.metric}) is ${JSON.stringify(value)?.slice(0, 40)}.` };
+      if (read === undefined)
+        return {
+          code: 'value_invalid',
+          detail: `Position ${i} of block ${hash} (${known.layout.series[i]!.metric}) is ${JSON.stringify(value)?.slice(0, 40)}.`,
+        };
       values[i] = read;
     }
     layouts.push(known);
     blocks.push({ layout: known.layout, values: values as (number | null)[] });
     valueCount += values.length;
   }
-  if (valueCount > LIMITS.seriesPerNode) return { code: 'series_limit', detail: `The report has ${valueCount} values; at most ${LIMITS.seriesPerNode} are accepted from one node.` };
+  if (valueCount > LIMITS.seriesPerNode)
+    return {
+      code: 'series_limit',
+      detail: `The report has ${valueCount} values; at most ${LIMITS.seriesPerNode} are accepted from one node.`,
+    };
   for (const observation of report.observations ?? []) {
     // Counting the characters means writing the text, which changedObservations does again only for what changed.
     if ((JSON.stringify(observation.document) ?? '').length > LIMITS.observationChars) {
-      return { code: 'observation_too_large', detail: `Observation ${observation.kind} is larger than ${LIMITS.observationChars} characters.` };
+      return {
+        code: 'observation_too_large',
+        detail: `Observation ${observation.kind} is larger than ${LIMITS.observationChars} characters.`,
+      };
     }
   }
   return { layouts, blocks, valueCount };
@@ -268,7 +293,11 @@ function decode(intake: NodeIntake, report: Report): Decoded | { missing: string
 const observationKey = ({ kind, instance }: Observation): string => JSON.stringify([kind, instance]);
 
 /** Those that differ from the newest known of their kind and instance, or are older than it. */
-function changedObservations(intake: NodeIntake, observations: readonly Observation[], at: number): { observation: Observation; text: string; late: boolean }[] {
+function changedObservations(
+  intake: NodeIntake,
+  observations: readonly Observation[],
+  at: number,
+): { observation: Observation; text: string; late: boolean }[] {
   const changed: { observation: Observation; text: string; late: boolean }[] = [];
   for (const observation of observations) {
     const text = storableJson(observation.document);

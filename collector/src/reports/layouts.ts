@@ -33,7 +33,9 @@ export function describeBlock(layout: Pick<Layout, 'probe' | 'instance' | 'serie
     series: layout.series.map((s) => ({
       metric: s.name,
       // In one order, whoever described it: the store does not keep the agent's.
-      labels: s.labels.map(([name, value]): [string, string] => [name, storableText(value)]).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)),
+      labels: s.labels
+        .map(([name, value]): [string, string] => [name, storableText(value)])
+        .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)),
       unit: storableText(s.unit),
       type: s.type,
       help: storableText(s.help),

@@ -7,7 +7,13 @@ const HOUR = 3_600_000;
 const boot = 'a';
 
 /** A report taken `ageMs` before the sending, by an agent whose clock is `aheadMs` ahead. */
-function sent(ageMs: number, aheadMs = 0): { report: { bootId: string; takenAt: number; monotonicMs: number }; request: { bootId: string; sentAt: number; sentMonotonicMs: number } } {
+function sent(
+  ageMs: number,
+  aheadMs = 0,
+): {
+  report: { bootId: string; takenAt: number; monotonicMs: number };
+  request: { bootId: string; sentAt: number; sentMonotonicMs: number };
+} {
   return {
     report: { bootId: boot, takenAt: NOW + aheadMs - ageMs, monotonicMs: 5 * HOUR - ageMs },
     request: { bootId: boot, sentAt: NOW + aheadMs, sentMonotonicMs: 5 * HOUR },

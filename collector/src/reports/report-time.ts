@@ -78,6 +78,7 @@ export function placeInTime(report: Taken, request: Sent, offsetMs: number, rece
   const at = Math.round(request.sentAt - ageMs + correctionMs);
   if (!Number.isSafeInteger(at)) return 'Its time is not a time.';
   if (at > receivedAt + LIMITS.futureMs) return `It says it was taken ${Math.round((at - receivedAt) / 1000)} s from now.`;
-  if (at < receivedAt - LIMITS.pastMs) return `It says it was taken ${Math.round((receivedAt - at) / 86_400_000)} days ago; at most ${LIMITS.pastMs / 86_400_000} are accepted.`;
+  if (at < receivedAt - LIMITS.pastMs)
+    return `It says it was taken ${Math.round((receivedAt - at) / 86_400_000)} days ago; at most ${LIMITS.pastMs / 86_400_000} are accepted.`;
   return { at, live: ageMs <= LIMITS.liveAgeMs };
 }

@@ -18,7 +18,8 @@ export function reportRoutes(app: FastifyInstance, { intake, nodeOf }: ReportRou
     schema: {
       tags: ['agents'],
       summary: 'Reports of an agent',
-      description: '200 when everything was committed or settled, 202 when some of it could not be stored just now and is to be sent again.',
+      description:
+        '200 when everything was committed or settled, 202 when some of it could not be stored just now and is to be sent again.',
       body: ReportRequest,
       response: { 200: Acknowledgement, 202: Acknowledgement },
     },

@@ -121,7 +121,8 @@ export async function insertBatch(database: Database, rows: readonly ReportRow[]
     expectLedgers(answer, ledgersExpected);
     const isFresh = new Set(answer.boots?.map((boot, i) => `${boot}:${answer.sequences![i]!}`));
     const wanted = observations.filter(({ boot, sequence }) => isFresh.has(`${boot}:${sequence}`));
-    if (wanted.length > 0) await client.query({ name: 'insert-observations', text: INSERT_OBSERVATIONS, values: observationParameters(wanted) });
+    if (wanted.length > 0)
+      await client.query({ name: 'insert-observations', text: INSERT_OBSERVATIONS, values: observationParameters(wanted) });
   });
 }
 
@@ -203,14 +204,27 @@ export async function openBoots(
 }
 
 /** The ledger of one run, if the store knows it. */
-export async function findBoot(database: Database, nodeId: number, bootId: string): Promise<{ id: number; sequences: SequenceSet } | undefined> {
-  const [row] = await database.query<{ id: number; sequences: string }>('SELECT id, sequences::text FROM boots WHERE node_id = $1 AND boot_id = $2', [nodeId, bootId]);
+export async function findBoot(
+  database: Database,
+  nodeId: number,
+  bootId: string,
+): Promise<{ id: number; sequences: SequenceSet } | undefined> {
+  const [row] = await database.query<{ id: number; sequences: string }>(
+    'SELECT id, sequences::text FROM boots WHERE node_id = $1 AND boot_id = $2',
+    [nodeId, bootId],
+  );
   return row === undefined ? undefined : { id: row.id, sequences: SequenceSet.parse(row.sequences) };
 }
 
 /** Layout blocks of a node that the store knows, by hash. */
 export async function findLayouts(database: Database, nodeId: number, hashes: readonly string[]): Promise<KnownLayout[]> {
-  const rows = await database.query<{ id: number; hash: string; probe: string; instance: string; series: Parameters<typeof describeBlock>[0]['series'] }>(
+  const rows = await database.query<{
+    id: number;
+    hash: string;
+    probe: string;
+    instance: string;
+    series: Parameters<typeof describeBlock>[0]['series'];
+  }>(
     `SELECT l.id, l.hash, l.probe, l.instance, (
        SELECT json_agg(json_build_object('name', s.metric, 'unit', s.unit, 'type', s.type, 'help', s.help,
          'labels', (SELECT coalesce(json_agg(json_build_array(p.key, p.value)), '[]') FROM jsonb_each_text(s.labels) p)) ORDER BY p.position)
@@ -233,7 +247,10 @@ export async function countSeries(database: Database, nodeIds: readonly number[]
 /** What makes a series the same series within its node: name and labels, whatever their order. Half a SHA-256, in a uuid's clothes. */
 function seriesIdentity({ metric, labels }: BlockLayout['series'][number]): string {
   const sorted = [...labels].sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
-  return createHash('sha256').update(JSON.stringify([metric, sorted])).digest('hex').slice(0, 32);
+  return createHash('sha256')
+    .update(JSON.stringify([metric, sorted]))
+    .digest('hex')
+    .slice(0, 32);
 }
 
 /**
@@ -241,9 +258,16 @@ function seriesIdentity({ metric, labels }: BlockLayout['series'][number]): stri
  * reports for the first time brings thousands at once. Sets `id` on each layout; resolves with how many
  * series were new for each node.
  */
-export async function registerLayouts(database: Database, blocks: readonly { nodeId: number; known: KnownLayout }[]): Promise<Map<number, number>> {
-  const positions = blocks.flatMap(({ nodeId, known }, block) => known.layout.series.map((series) => ({ nodeId, block, series, identity: seriesIdentity(series) })));
-  const distinct = [...new Map(positions.map((p) => [`${p.nodeId} ${p.identity}`, p])).values()].sort((a, b) => a.nodeId - b.nodeId || (a.identity < b.identity ? -1 : 1));
+export async function registerLayouts(
+  database: Database,
+  blocks: readonly { nodeId: number; known: KnownLayout }[],
+): Promise<Map<number, number>> {
+  const positions = blocks.flatMap(({ nodeId, known }, block) =>
+    known.layout.series.map((series) => ({ nodeId, block, series, identity: seriesIdentity(series) })),
+  );
+  const distinct = [...new Map(positions.map((p) => [`${p.nodeId} ${p.identity}`, p])).values()].sort(
+    (a, b) => a.nodeId - b.nodeId || (a.identity < b.identity ? -1 : 1),
+  );
   return database.transaction(async (client) => {
     // The tables grow from nothing to tens of thousands of rows between two looks of autovacuum: the planner
     // would read them whole for each batch (measured: 80 µs a series instead of 20).
@@ -298,7 +322,10 @@ export async function registerLayouts(database: Database, blocks: readonly { nod
 }
 
 /** The ids of combinations of blocks, in the order given. */
-export async function registerLayoutSets(database: Database, sets: readonly { nodeId: number; layoutIds: readonly number[] }[]): Promise<number[]> {
+export async function registerLayoutSets(
+  database: Database,
+  sets: readonly { nodeId: number; layoutIds: readonly number[] }[],
+): Promise<number[]> {
   const rows = await database.query<{ node_id: number; layout_ids: number[]; id: number }>(
     `INSERT INTO layout_sets (node_id, layout_ids)
      SELECT DISTINCT node_id, layout_ids::int[] FROM unnest($1::int[], $2::text[]) AS t (node_id, layout_ids) ORDER BY 1, 2

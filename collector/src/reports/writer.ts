@@ -9,7 +9,16 @@ import type { Partitions } from '../db/partitions.ts';
 import type { Database } from '../db/pool.ts';
 import type { KnownLayout } from './layouts.ts';
 import type { BootIntake, NodeIntake } from './node-intake.ts';
-import { countSeries, insertBatch, openBoots, registerLayouts, registerLayoutSets, StoreChanged, type ObservationRow, type ReportRow } from './store.ts';
+import {
+  countSeries,
+  insertBatch,
+  openBoots,
+  registerLayouts,
+  registerLayoutSets,
+  StoreChanged,
+  type ObservationRow,
+  type ReportRow,
+} from './store.ts';
 
 export interface WriterMetrics {
   batchCommitted(reports: number, values: number, seconds: number): void;
@@ -112,7 +121,8 @@ export class ReportWriter {
     const batch = this.#takeBatch();
     this.#flushing = this.#store(batch).finally(() => {
       this.#flushing = undefined;
-      if (this.#waiting.length > 0) this.#timer = setTimeout(() => this.#startFlush(), this.#waiting.length >= BATCH_REPORTS_MAX ? 0 : this.#gatherMs);
+      if (this.#waiting.length > 0)
+        this.#timer = setTimeout(() => this.#startFlush(), this.#waiting.length >= BATCH_REPORTS_MAX ? 0 : this.#gatherMs);
     });
   }
 
@@ -185,7 +195,8 @@ export class ReportWriter {
     const late = batch.filter(({ at }) => !partitions.covers(at));
     if (late.length > 0) await partitions.cover(late.map(({ at }) => at));
     const boots = new Map<BootIntake, { nodeId: number; bootId: string; at: number }>();
-    for (const { boot, intake, at } of batch) if (boot.id === undefined) boots.set(boot, { nodeId: intake.node.id, bootId: boot.bootId, at });
+    for (const { boot, intake, at } of batch)
+      if (boot.id === undefined) boots.set(boot, { nodeId: intake.node.id, bootId: boot.bootId, at });
     if (boots.size > 0) {
       const found = new Map((await openBoots(database, [...boots.values()])).map((b) => [`${b.nodeId}:${b.bootId}`, b]));
       for (const [boot, { nodeId, bootId }] of boots) {
@@ -266,9 +277,25 @@ const layoutSetKey = (layouts: readonly KnownLayout[]): string => {
 };
 
 function toRow({ intake, boot, at, sequence, layouts, blocks, valueCount }: PendingReport): ReportRow {
-  return { nodeId: intake.node.id, boot: boot.id!, at, sequence, layoutSetId: intake.layoutSets.get(layoutSetKey(layouts))!, blocks, valueCount };
+  return {
+    nodeId: intake.node.id,
+    boot: boot.id!,
+    at,
+    sequence,
+    layoutSetId: intake.layoutSets.get(layoutSetKey(layouts))!,
+    blocks,
+    valueCount,
+  };
 }
 
 function toObservationRows({ intake, boot, at, sequence, observations }: PendingReport): ObservationRow[] {
-  return observations.map(({ observation, text, late }) => ({ nodeId: intake.node.id, boot: boot.id!, sequence, at, observation, text, late }));
+  return observations.map(({ observation, text, late }) => ({
+    nodeId: intake.node.id,
+    boot: boot.id!,
+    sequence,
+    at,
+    observation,
+    text,
+    late,
+  }));
 }

@@ -10,7 +10,9 @@ import { Acknowledgement, PostgresReplication, Problem, ReportRequest, layoutHas
 
 const directory = new URL('../fixtures/v1/', import.meta.url);
 const read = (file: string): string => readFileSync(new URL(file, directory), 'utf8');
-const files = readdirSync(directory).filter((file) => file.endsWith('.json')).sort();
+const files = readdirSync(directory)
+  .filter((file) => file.endsWith('.json'))
+  .sort();
 
 const SCHEMAS = { request: ReportRequest, acknowledgement: Acknowledgement, problem: Problem };
 
@@ -23,7 +25,9 @@ describe.each(files)('%s', (file) => {
 });
 
 test('no fixture has been changed or taken away', () => {
-  expect(Object.fromEntries(files.map((file) => [file, createHash('sha256').update(read(file)).digest('hex').slice(0, 16)]))).toMatchSnapshot();
+  expect(
+    Object.fromEntries(files.map((file) => [file, createHash('sha256').update(read(file)).digest('hex').slice(0, 16)])),
+  ).toMatchSnapshot();
 });
 
 test('a block is named by the documented hash', () => {

@@ -10,7 +10,8 @@ test('time that the machine slept is counted, resolution and slewing are not', (
   base.advance(1_234.5);
   expect(clock.monotonicMs() - start).toBe(1_234.5);
   sleptSeconds = 3_600;
-  expect(clock.monotonicMs() - start).toBeCloseTo(3_601_234.5, -2);
+  base.advance(500);
+  expect(Math.abs(clock.monotonicMs() - start - 3_601_734.5)).toBeLessThan(25);
   const woken = clock.monotonicMs();
   base.advance(7.25);
   expect(clock.monotonicMs() - woken).toBe(7.25);
@@ -22,7 +23,8 @@ test('it never runs backwards, whatever the uptime says', () => {
   const clock = createSuspendAwareClock(() => uptime, base);
   const start = clock.monotonicMs();
   uptime = 10;
+  base.advance(1_000);
   expect(clock.monotonicMs()).toBeGreaterThanOrEqual(start);
   base.advance(100);
-  expect(clock.monotonicMs() - start).toBe(100);
+  expect(clock.monotonicMs() - start).toBe(1_100);
 });

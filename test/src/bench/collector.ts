@@ -37,14 +37,15 @@ export async function benchCollector(options: CollectorBenchOptions): Promise<Co
     options.progress(`adding ${options.nodes} nodes`);
     const tokens = await addNodes(collector, options.nodes);
     options.progress(
-      `${WARM_UP_ROUNDS} rounds to warm up, then ${options.rounds - WARM_UP_ROUNDS} measured ones of ${options.nodes} reports each ${options.intervalSeconds} s`,
+      `${WARM_UP_ROUNDS} quick rounds to warm up, then ${options.rounds} measured ones of ${options.nodes} reports each ${options.intervalSeconds} s`,
     );
     const plan: LoadPlan = {
       url: collector.url,
       tokens,
       intervalSeconds: options.intervalSeconds,
-      rounds: options.rounds,
+      rounds: WARM_UP_ROUNDS + options.rounds,
       warmUpRounds: WARM_UP_ROUNDS,
+      warmUpIntervalSeconds: WARM_UP_INTERVAL_SECONDS,
       seed: options.seed,
     };
     const postgresPid = postgresOf(dataDir);
@@ -56,8 +57,8 @@ export async function benchCollector(options: CollectorBenchOptions): Promise<Co
     const overviewMs = await timedGet(collector, '/api/telemetry/overview', 15);
     const memoryMB =
       memoryOf(collector.pid).pssMB + [postgresPid, ...childrenOf(postgresPid)].reduce((sum, pid) => sum + memoryOf(pid).pssMB, 0);
-    const bytesPerSample = await storedBytesPerSample(collector, tokens.length * VALUES_PER_REPORT * options.rounds);
-    const perMillion = 1_000 / (options.nodes * VALUES_PER_REPORT * (options.rounds - WARM_UP_ROUNDS));
+    const bytesPerSample = await storedBytesPerSample(collector, tokens.length * VALUES_PER_REPORT * (WARM_UP_ROUNDS + options.rounds));
+    const perMillion = 1_000 / (options.nodes * VALUES_PER_REPORT * options.rounds);
     return {
       cpuSecondsPerMillionSamples: (measured.nodeMs + measured.postgresMs) * perMillion,
       nodeCpuSecondsPerMillionSamples: measured.nodeMs * perMillion,
@@ -91,8 +92,9 @@ async function addNodes(collector: RunningCollector, count: number): Promise<str
   return tokens;
 }
 
-/** Rounds before the measured ones: layouts, first partitions, cold code. */
-const WARM_UP_ROUNDS = 3;
+/** Before the measured rounds: layouts, first partitions, code that the engine has not optimised yet. */
+const WARM_UP_ROUNDS = 15;
+const WARM_UP_INTERVAL_SECONDS = 1;
 
 /** CPU of the measured rounds alone. */
 async function measureLoad(
@@ -103,15 +105,20 @@ async function measureLoad(
   const child = spawn(process.execPath, [LOAD_PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
   child.stdin.end(JSON.stringify(plan));
   let output = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
+  const warm = new Promise<void>((resolve) =>
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      output += chunk;
+      if (output.startsWith('warm\n')) resolve();
+    }),
+  );
   const ended = new Promise<void>((resolve, reject) =>
     child.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`the load ended with ${code}`)))),
   );
-  await new Promise((resolve) => setTimeout(resolve, plan.intervalSeconds * 1_000 * WARM_UP_ROUNDS));
+  await Promise.race([warm, ended]);
   const before = { node: cpuMs(collectorPid), postgres: treeCpuMs(postgresPid) };
   await ended;
   const after = { node: cpuMs(collectorPid), postgres: treeCpuMs(postgresPid) };
-  const load = JSON.parse(output) as LoadResult;
+  const load = JSON.parse(output.slice('warm\n'.length)) as LoadResult;
   if (load.failed > 0) throw new Error(`${load.failed} reports were not committed`);
   return { nodeMs: after.node - before.node, postgresMs: after.postgres - before.postgres, load };
 }

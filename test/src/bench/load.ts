@@ -14,8 +14,9 @@ export interface LoadPlan {
   intervalSeconds: number;
   /** Reports that each node sends in all; the first carries the layouts. */
   rounds: number;
-  /** Acknowledgements of the first rounds are not timed. */
+  /** The first rounds come quickly and are not timed: a collector that has run for days is warm. */
   warmUpRounds: number;
+  warmUpIntervalSeconds: number;
   seed: number;
 }
 
@@ -149,25 +150,41 @@ class SimulatedNode {
   }
 }
 
-/** Runs the whole load. Each node keeps its own phase within the interval, as agents do. */
-export async function runLoad(plan: LoadPlan): Promise<LoadResult> {
+/** Lets each node act once an interval, at a moment of its own within it, as agents do. */
+async function inPhase(
+  nodes: readonly SimulatedNode[],
+  intervalMs: number,
+  from: number,
+  to: number,
+  act: (node: SimulatedNode, round: number) => Promise<void>,
+): Promise<void> {
+  const startedAt = performance.now();
+  await Promise.all(
+    nodes.map(async (node, i) => {
+      for (let round = from; round < to; round++) {
+        const dueMs = startedAt + intervalMs * (round - from + i / nodes.length);
+        await new Promise((resolve) => setTimeout(resolve, Math.max(0, dueMs - performance.now())));
+        await act(node, round);
+      }
+    }),
+  );
+}
+
+/** Runs the whole load; `onWarm` is called when the measured rounds begin. */
+export async function runLoad(plan: LoadPlan, onWarm: () => void): Promise<LoadResult> {
   const blocks = layouts();
   const nodes = plan.tokens.map((token, i) => new SimulatedNode(plan, token, i));
   const latencies: number[] = [];
   let failed = 0;
-  const intervalMs = plan.intervalSeconds * 1_000;
-  const startedAt = performance.now();
-  await Promise.all(
-    nodes.map(async (node, i) => {
-      for (let round = 0; round < plan.rounds; round++) {
-        const dueMs = startedAt + intervalMs * (round + i / nodes.length);
-        await new Promise((resolve) => setTimeout(resolve, Math.max(0, dueMs - performance.now())));
-        const latency = await node.send(round === 0 ? blocks : undefined, blocks);
-        if (latency === undefined) failed++;
-        else if (round >= plan.warmUpRounds) latencies.push(latency);
-      }
-    }),
-  );
+  const phase = (intervalSeconds: number, from: number, to: number): Promise<void> =>
+    inPhase(nodes, intervalSeconds * 1_000, from, to, async (node, round) => {
+      const latency = await node.send(round === 0 ? blocks : undefined, blocks);
+      if (latency === undefined) failed++;
+      else if (round >= plan.warmUpRounds) latencies.push(latency);
+    });
+  await phase(plan.warmUpIntervalSeconds, 0, plan.warmUpRounds);
+  onWarm();
+  await phase(plan.intervalSeconds, plan.warmUpRounds, plan.rounds);
   for (const node of nodes) node.close();
   return {
     reports: latencies.length,

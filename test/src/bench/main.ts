@@ -28,7 +28,7 @@ const { values: options } = parseArgs({
     json: { type: 'string' },
     nodes: { type: 'string', default: '1000' },
     interval: { type: 'string', default: '5' },
-    rounds: { type: 'string', default: '15' },
+    rounds: { type: 'string', default: '12' },
     seed: { type: 'string', default: '7' },
     help: { type: 'boolean', short: 'h' },
   },
@@ -44,7 +44,7 @@ if (options.help) {
   --json FILE     write the figures as JSON
   --nodes N       simulated nodes of the collector's part (default 1000)
   --interval S    seconds between a node's reports (default 5)
-  --rounds N      reports of each node; the first three are not measured (default 15)
+  --rounds N      measured reports of each node, after a warm-up (default 12)
   --seed N        seed of the simulated values (default 7)
 `);
   process.exit(0);
