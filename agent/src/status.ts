@@ -1,6 +1,6 @@
 /**
  * What a running agent says about itself, in a file of its data directory that `tidemark-agent status`
- * reads: written whole or not at all, when something changed, and not more often than every few seconds.
+ * reads: written whole or not at all, soon after something changed that matters, else every ten seconds.
  */
 import { readFileSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
@@ -11,9 +11,10 @@ import type { SpoolState } from './spool/spool.ts';
 import type { UplinkState } from './uplink/uplink.ts';
 
 const FILE = 'status.json';
-const WRITE_EVERY_MS = 2_000;
-/** A report taken and its acknowledgement are one write. */
-const GATHER_MS = 200;
+/** When nothing changed but times and counts. */
+const ROUTINE_MS = 10_000;
+/** When something did; a report taken and its acknowledgement are one write. */
+const SOON_MS = 200;
 
 /** What an agent knows of a PostgreSQL server it watches. */
 export interface PostgresStatus {
@@ -57,6 +58,7 @@ export class StatusFile {
   readonly #status: () => AgentStatus;
   readonly #log: Log;
   #timer: NodeJS.Timeout | undefined;
+  #matters = '';
   #writtenMs = Number.NEGATIVE_INFINITY;
   #writing: Promise<void> = Promise.resolve();
   #failing = false;
@@ -67,14 +69,21 @@ export class StatusFile {
     this.#log = log;
   }
 
-  /** Something changed: it will be in the file within a few seconds. */
+  /** Something may have changed. What matters to a person is in the file at once, the rest within ten seconds. */
   changed(): void {
-    if (this.#timer !== undefined) return;
-    const wait = Math.max(GATHER_MS, this.#writtenMs + WRITE_EVERY_MS - performance.now());
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#writing = this.#write();
-    }, wait);
+    const matters = whatMatters(this.#status());
+    const soon = matters !== this.#matters;
+    this.#matters = matters;
+    if (this.#timer !== undefined && !soon) return;
+    clearTimeout(this.#timer);
+    const routine = this.#writtenMs + ROUTINE_MS - performance.now();
+    this.#timer = setTimeout(
+      () => {
+        this.#timer = undefined;
+        this.#writing = this.#write();
+      },
+      soon ? SOON_MS : Math.max(SOON_MS, routine),
+    );
   }
 
   async close(): Promise<void> {
@@ -96,4 +105,10 @@ export class StatusFile {
       this.#failing = true;
     }
   }
+}
+
+function whatMatters({ uplink, spool, probes, postgres }: AgentStatus): string {
+  const failing = probes.filter((probe) => !probe.success).map((probe) => probe.name);
+  const servers = postgres.map((server) => [server.instance, server.up, server.role]);
+  return JSON.stringify([uplink.phase, uplink.detail, uplink.newAddress, spool.lost, spool.trouble, spool.reports > 1, failing, servers]);
 }

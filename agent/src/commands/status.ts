@@ -7,6 +7,8 @@ import { alignRows, bytes, duration, plural } from './wording.ts';
 export const STATUS_EXIT = { fine: 0, troubled: 1, notRunning: 3 } as const;
 /** Reports late by more than this many intervals are a trouble. */
 const LATE_INTERVALS = 3;
+/** The file is that much behind at most. */
+const WRITTEN_LATE_MS = 15_000;
 const CLOCK_OFFSET_MS = 2_000;
 
 /** What to print, and the exit code. */
@@ -48,7 +50,8 @@ export function troublesOf(written: AgentStatus, now: number): string[] {
   const { uplink, spool, probes, postgres } = written;
   const troubles: string[] = [];
   const lateMs = now - (written.lastReportAt ?? written.startedAt);
-  if (lateMs > LATE_INTERVALS * written.intervalSeconds * 1000 + 10_000) troubles.push(`no report was taken for ${duration(lateMs)}`);
+  if (lateMs > LATE_INTERVALS * written.intervalSeconds * 1000 + WRITTEN_LATE_MS)
+    troubles.push(`no report was taken for ${duration(lateMs)}`);
   if (uplink.phase !== 'connected') {
     const detail = uplink.detail === '' ? 'no answer from the collector yet' : uplink.detail;
     troubles.push(`${uplink.phase.replaceAll('_', ' ')} since ${duration(now - uplink.since)}: ${detail}`);

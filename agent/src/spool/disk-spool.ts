@@ -3,7 +3,7 @@
  * A report is in a file, and the file on the disk, before it is sent. When the disk fails the newest reports
  * are kept in memory and written as soon as it works again. A file goes as soon as nothing in it waits.
  */
-import { close, closeSync, fdatasync, fsync, ftruncateSync, open, read as readFd, unlinkSync, write } from 'node:fs';
+import { close, closeSync, constants, fsync, ftruncateSync, open, read as readFd, unlinkSync, write } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
@@ -15,12 +15,13 @@ import { ackLine, encodeLine, headLine, type Place, type Segment } from './segme
 import type { NewReport, Spool, SpoolBounds, SpooledReport, SpoolState } from './spool.ts';
 
 const writeFile = promisify(write);
-const syncData = promisify(fdatasync);
 const sync = promisify(fsync);
 const openFile = promisify(open);
 const readFile = promisify(readFd);
 const closeFile = promisify(close);
 
+/** A new file whose every write is on the disk when it returns: one trip to another thread instead of two. */
+const APPEND_DURABLY = constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY | constants.O_DSYNC;
 /** Reports kept in memory while the disk fails. */
 const UNWRITTEN_MAX = 40;
 const UNWRITTEN_BYTES_MAX = 4 * 1024 * 1024;
@@ -303,7 +304,6 @@ class DiskSpool implements Spool {
     try {
       for (let done = 0; done < data.length;)
         done += (await writeFile(fd, data, done, data.length - done, segment.sizeBytes + done)).bytesWritten;
-      await syncData(fd);
     } catch (error) {
       this.#abandonTail(segment, fd);
       throw error;
@@ -356,7 +356,7 @@ class DiskSpool implements Spool {
   async #newSegment(first: Entry | undefined): Promise<{ segment: Segment; fd: number }> {
     const id = this.#nextId++;
     const path = join(this.#options.directory, segmentName(id));
-    const fd = await openFile(path, 'wx', 0o600);
+    const fd = await openFile(path, APPEND_DURABLY, 0o600);
     const segment: Segment = { id, path, sizeBytes: 0, waiting: 0, layouts: new Map(), settled: new Map(), hasAcks: false };
     this.#segments.set(id, segment);
     try {

@@ -3,8 +3,16 @@
  * the size of the answer, over a kept-alive connection. A connection that the other side closed while it
  * was idle is replaced once, silently: our requests may be repeated.
  */
-import { Agent as HttpAgent, request as httpRequest, type ClientRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import {
+  Agent as HttpAgent,
+  request as httpRequest,
+  type ClientRequest,
+  type IncomingMessage,
+  type OutgoingHttpHeaders,
+  type RequestOptions,
+} from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { urlToHttpOptions } from 'node:url';
 import { codeOf } from '@tidemark/service';
 
 /** Until a connection stands, its TLS included, and until the whole answer is here. */
@@ -26,94 +34,105 @@ export interface PostTimeouts {
 
 export const POST_TIMEOUTS: PostTimeouts = { connectMs: CONNECT_TIMEOUT_MS, answerMs: ANSWER_TIMEOUT_MS };
 
-/** A connection is kept between two reports of any interval up to a minute; longer ones connect anew. */
-export function createConnections(server: URL): HttpAgent {
-  const options = { keepAlive: true, maxSockets: 1, maxFreeSockets: 1, scheduling: 'lifo' as const };
+/**
+ * Kept-alive connections to a collector: between two reports of any interval up to a minute or so a connection
+ * stays, longer ones connect anew. `sockets` is for agents that share them.
+ */
+export function createConnections(server: URL, sockets = 1): HttpAgent {
+  const options = { keepAlive: true, maxSockets: sockets, maxFreeSockets: sockets, scheduling: 'lifo' as const };
   return server.protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options);
 }
 
-/** Posts `body`. Rejects with the system's error, or with one whose code is TIDEMARK_TIMEOUT or TIDEMARK_ANSWER_TOO_LARGE. */
-export async function post(
-  url: URL,
-  connections: HttpAgent,
-  headers: OutgoingHttpHeaders,
-  body: Buffer,
-  timeouts: PostTimeouts,
-  signal: AbortSignal,
-): Promise<Answer> {
-  for (let attempt = 1; ; attempt++) {
-    const reused = { yes: false };
-    try {
-      return await postOnce(url, connections, headers, body, timeouts, signal, reused);
-    } catch (error) {
-      const code = codeOf(error);
-      if (attempt > 1 || !reused.yes || (code !== 'ECONNRESET' && code !== 'EPIPE')) throw error;
+/** Posts to one address, one request at a time. */
+export class Poster {
+  readonly #secure: boolean;
+  readonly #target: RequestOptions;
+  readonly #timeouts: PostTimeouts;
+  #request: ClientRequest | undefined;
+  #aborted = false;
+
+  constructor(url: URL, connections: HttpAgent, timeouts: PostTimeouts = POST_TIMEOUTS) {
+    this.#secure = url.protocol === 'https:';
+    // Taken apart once: node would do it with every request.
+    const { protocol, hostname, port, path } = urlToHttpOptions(url);
+    this.#target = { protocol, hostname, port, path, method: 'POST', agent: connections };
+    this.#timeouts = timeouts;
+  }
+
+  /** Rejects with the system's error, or with one whose code is TIDEMARK_TIMEOUT, TIDEMARK_ANSWER_TOO_LARGE or TIDEMARK_ABORTED. */
+  async post(headers: OutgoingHttpHeaders, body: Buffer): Promise<Answer> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#once(headers, body);
+      } catch (error) {
+        const code = codeOf(error);
+        if (attempt > 1 || this.#request?.reusedSocket !== true || (code !== 'ECONNRESET' && code !== 'EPIPE')) throw error;
+      }
     }
+  }
+
+  /** Gives up the request under way, and every later one. */
+  abort(): void {
+    this.#aborted = true;
+    this.#request?.destroy(failure('TIDEMARK_ABORTED', 'given up'));
+  }
+
+  #once(headers: OutgoingHttpHeaders, body: Buffer): Promise<Answer> {
+    return new Promise<Answer>((resolve, reject) => {
+      if (this.#aborted) throw failure('TIDEMARK_ABORTED', 'given up');
+      const send = this.#secure ? httpsRequest : httpRequest;
+      const request = send({ ...this.#target, headers: { 'content-type': 'application/json', 'content-length': body.length, ...headers } });
+      this.#request = request;
+      const late = (what: string): void => void request.destroy(failure('TIDEMARK_TIMEOUT', what));
+      let timer = setTimeout(late, this.#timeouts.answerMs, 'no answer');
+      const fail = (error: Error): void => {
+        clearTimeout(timer);
+        reject(error);
+      };
+      request.once('socket', (socket) => {
+        if (request.reusedSocket || (!socket.connecting && !this.#secure)) return;
+        clearTimeout(timer);
+        timer = setTimeout(late, this.#timeouts.connectMs, 'no connection');
+        socket.once(this.#secure ? 'secureConnect' : 'connect', () => {
+          clearTimeout(timer);
+          timer = setTimeout(late, this.#timeouts.answerMs, 'no answer');
+        });
+      });
+      request.once('error', fail);
+      request.once('response', (response) => {
+        const done = (answer: Answer): void => {
+          clearTimeout(timer);
+          resolve(answer);
+        };
+        readAnswer(response, done, fail);
+      });
+      request.end(body);
+    });
   }
 }
 
-function postOnce(
-  url: URL,
-  connections: HttpAgent,
-  headers: OutgoingHttpHeaders,
-  body: Buffer,
-  timeouts: PostTimeouts,
-  signal: AbortSignal,
-  reused: { yes: boolean },
-): Promise<Answer> {
-  return new Promise<Answer>((resolve, reject) => {
-    const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
-    const request: ClientRequest = send(url, {
-      method: 'POST',
-      agent: connections,
-      headers: { 'content-type': 'application/json', 'content-length': body.length, ...headers },
-      signal,
+function readAnswer(response: IncomingMessage, done: (answer: Answer) => void, fail: (error: Error) => void): void {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  response.on('data', (chunk: Buffer) => {
+    size += chunk.length;
+    chunks.push(chunk);
+    if (size > ANSWER_BYTES_MAX) response.destroy(failure('TIDEMARK_ANSWER_TOO_LARGE', 'the answer is too large to be one of a collector'));
+  });
+  // Cut off in the middle: "aborted", with the code of a reset.
+  response.once('error', fail);
+  response.once('end', () => {
+    const { headers, statusCode = 0 } = response;
+    const seconds = Number(headers['retry-after'] ?? Number.NaN);
+    done({
+      status: statusCode,
+      retryAfterSeconds: seconds >= 0 && Number.isFinite(seconds) ? seconds : undefined,
+      location: headers.location,
+      text: Buffer.concat(chunks).toString('utf8'),
     });
-    const late = (what: string): void => void request.destroy(timeoutError(what));
-    let timer = setTimeout(late, timeouts.connectMs, 'no connection');
-    const connected = (): void => {
-      clearTimeout(timer);
-      timer = setTimeout(late, timeouts.answerMs, 'no answer');
-    };
-    request.once('socket', (socket) => {
-      reused.yes = request.reusedSocket;
-      const secure = url.protocol === 'https:';
-      if (reused.yes || (!socket.connecting && !secure)) connected();
-      else socket.once(secure ? 'secureConnect' : 'connect', connected);
-    });
-    request.once('error', (error) => {
-      clearTimeout(timer);
-      reject(error);
-    });
-    request.once('response', (response) => {
-      readAnswer(response)
-        .then(resolve, reject)
-        .finally(() => clearTimeout(timer));
-    });
-    request.end(body);
   });
 }
 
-async function readAnswer(response: IncomingMessage): Promise<Answer> {
-  const chunks: Buffer[] = [];
-  let size = 0;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    size += chunk.length;
-    if (size > ANSWER_BYTES_MAX) {
-      response.destroy();
-      throw Object.assign(new Error('the answer is too large to be a collector’s'), { code: 'TIDEMARK_ANSWER_TOO_LARGE' });
-    }
-    chunks.push(chunk);
-  }
-  const seconds = Number(response.headers['retry-after']);
-  return {
-    status: response.statusCode ?? 0,
-    retryAfterSeconds: response.headers['retry-after'] !== undefined && Number.isFinite(seconds) && seconds >= 0 ? seconds : undefined,
-    location: response.headers.location,
-    text: Buffer.concat(chunks).toString('utf8'),
-  };
-}
-
-function timeoutError(what: string): Error {
-  return Object.assign(new Error(what), { code: 'TIDEMARK_TIMEOUT' });
+function failure(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
 }

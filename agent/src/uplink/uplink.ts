@@ -17,7 +17,7 @@ import { backoffMs, codeOf, sentenceOf, type BackoffBounds, type Clock, type Log
 import type { Spool, SpooledReport } from '../spool/spool.ts';
 import { connectionTrouble, parseAcknowledgement, parseProblem, POISON, type ReceivedAcknowledgement } from './answer.ts';
 import { ClockOffset } from './clock-offset.ts';
-import { createConnections, post, POST_TIMEOUTS, type Answer, type PostTimeouts } from './http-post.ts';
+import { createConnections, Poster, type Answer, type PostTimeouts } from './http-post.ts';
 import { encodeBody, joinBody } from './request-body.ts';
 
 /** A request's size before compression; 413 makes it smaller for the life of the process. */
@@ -96,7 +96,7 @@ export class Uplink {
   readonly #url: URL;
   readonly #connections: HttpAgent;
   readonly #offset: ClockOffset;
-  readonly #abort = new AbortController();
+  readonly #poster: Poster;
   /** Layouts that this collector has had from this process, or need not be told of. */
   readonly #knownLayouts = new Set<string>();
   /** Layouts that the collector asked for. */
@@ -120,12 +120,14 @@ export class Uplink {
   #backlogOpensMs = Number.NEGATIVE_INFINITY;
   #wake: (() => void) | undefined;
   #draining = false;
+  #ended = false;
   #loop: Promise<void> | undefined;
 
   constructor(options: UplinkOptions) {
     this.#options = options;
     this.#url = new URL(options.server.pathname.replace(/\/+$/, '') + REPORTS_PATH, options.server);
     this.#connections = options.connections ?? createConnections(options.server);
+    this.#poster = new Poster(this.#url, this.#connections, options.timeouts);
     this.#offset = new ClockOffset(options.clock);
     this.#state = {
       phase: 'starting',
@@ -160,15 +162,20 @@ export class Uplink {
   async stop(timeoutMs: number): Promise<void> {
     this.#draining = true;
     this.#wake?.();
-    const timer = setTimeout(() => this.#abort.abort(), timeoutMs);
+    const timer = setTimeout(() => this.#end(), timeoutMs);
     await this.#loop;
     clearTimeout(timer);
-    this.#abort.abort();
+    this.#end();
     if (this.#options.connections === undefined) this.#connections.destroy();
   }
 
+  #end(): void {
+    this.#ended = true;
+    this.#poster.abort();
+  }
+
   async #run(): Promise<void> {
-    while (!this.#abort.signal.aborted) {
+    while (!this.#ended) {
       const turn = this.#next();
       if (typeof turn === 'object') await this.#exchange(turn);
       else if (this.#draining) return;
@@ -212,16 +219,9 @@ export class Uplink {
     const sentMs = clock.monotonicMs();
     let answer: Answer;
     try {
-      answer = await post(
-        this.#url,
-        this.#connections,
-        { ...headers, ...authorization },
-        body,
-        this.#options.timeouts ?? POST_TIMEOUTS,
-        this.#abort.signal,
-      );
+      answer = await this.#poster.post({ ...headers, ...authorization }, body);
     } catch (error) {
-      if (!this.#abort.signal.aborted) this.#failed('unreachable', connectionTrouble(codeOf(error), sentenceOf(error), server), undefined);
+      if (!this.#ended) this.#failed('unreachable', connectionTrouble(codeOf(error), sentenceOf(error), server), undefined);
       return;
     }
     await this.#answered(sent, answer, sentMs);
