@@ -10,10 +10,13 @@ import { build } from 'esbuild';
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /**
- * Measured with every probe on, see docs/reference/agent-footprint.md: a small young generation costs a little
- * CPU and saves most of what a heap grows by.
+ * Measured with every probe and one PostgreSQL server, a report each second, Node.js 20 on x64, after 100 s:
+ * without flags 70 MB RSS (22 of them anonymous) and 3.7 ms CPU a report; with these 53 MB (14) and 3.5 ms.
+ * `--no-opt` saves 8 MB and costs nothing: at this pace nothing runs often enough to repay its optimisation.
+ * Tried in vain: --single-threaded-gc, --v8-pool-size=0, --optimize-for-size, --max-lazy, --always-sparkplug (+2 MB);
+ * --jitless saves 2 MB more and costs a tenth of the CPU. The bound of the old space is for a leak only.
  */
-export const AGENT_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=64'];
+export const AGENT_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=96', '--no-opt'];
 
 export interface BundleResult {
   file: string;
