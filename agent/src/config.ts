@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { homedir, hostname } from 'node:os';
 import { join } from 'node:path';
-import { LIMITS, Tags } from '@tidemark/protocol';
+import { NodeName, Tags } from '@tidemark/protocol';
 import { codeOf, declareOptions, EXIT, LOG_LEVELS, OperationalFailure, type OptionValues } from '@tidemark/service';
 import { Type } from 'typebox';
 import type { PostgresConfig } from './probes/postgres.ts';
@@ -43,12 +43,7 @@ export const AGENT_OPTIONS = declareOptions({
     value: 'url',
   },
   hostname: {
-    schema: Type.String({
-      minLength: 1,
-      maxLength: LIMITS.nodeNameChars,
-      pattern: '^[^\\s\\x00-\\x1f]+$',
-      wanted: 'a name without blanks',
-    }),
+    schema: Type.Intersect([NodeName], { wanted: '1 to 253 printable characters without a slash' }),
     description: "what this node is called (default: the machine's name)",
     value: 'name',
   },

@@ -1,5 +1,5 @@
 /** Nodes and the tokens of programs: who belongs to the fleet. Every change is in force when its answer is sent. */
-import { LIMITS, NodeList, NodeSummary, ProblemError, TagName, type NodeState } from '@tidemark/protocol';
+import { LIMITS, NodeList, NodeName, NodeSummary, ProblemError, TagName, type NodeState } from '@tidemark/protocol';
 import type { FastifyInstance } from 'fastify';
 import { Type, type Static } from 'typebox';
 import type { FleetDirectory } from './directory.ts';
@@ -13,14 +13,6 @@ export interface FleetRoutesOptions {
   /** A node as the API shows it, with what the live view knows of it. */
   summarise: (node: NodeRecord) => NodeSummary;
 }
-
-/** Anything printable; no control characters, no slash (it separates addresses), no space at either end. */
-const NodeName = Type.String({
-  minLength: 1,
-  maxLength: LIMITS.nodeNameChars,
-  pattern: '^(?!\\.{1,2}$)[^\\s/\\u0000-\\u001f\\u007f]([^/\\u0000-\\u001f\\u007f]*[^\\s/\\u0000-\\u001f\\u007f])?$',
-  description: '1 to 253 printable characters, no slash, no space at either end, and not "." or ".."',
-});
 const Site = Type.String({ maxLength: 100, pattern: '^[^\\u0000-\\u001f\\u007f]*$', description: 'at most 100 printable characters' });
 const NodeTags = Type.Record(TagName, Type.String({ maxLength: 200, pattern: '^[^\\u0000]*$', description: 'at most 200 characters' }), {
   maxProperties: LIMITS.tagsPerNode,

@@ -52,6 +52,14 @@ export const TagValue = Type.String({ maxLength: 200 });
 export const Tags = Type.Record(TagName, TagValue, { maxProperties: LIMITS.tagsPerNode });
 export type Tags = Static<typeof Tags>;
 
+/** What a node may be called: anything printable; no slash, which separates addresses, and nothing that a path would swallow. */
+export const NodeName = Type.String({
+  minLength: 1,
+  maxLength: LIMITS.nodeNameChars,
+  pattern: '^(?!\\.{1,2}$)[^\\s/\\u0000-\\u001f\\u007f]([^/\\u0000-\\u001f\\u007f]*[^\\s/\\u0000-\\u001f\\u007f])?$',
+  description: '1 to 253 printable characters, no slash, no space at either end, and not "." or ".."',
+});
+
 /** The body of the request: who sends, when, and one report or a backlog of them. */
 export const ReportRequest = Type.Object({
   agent: Type.Object({
