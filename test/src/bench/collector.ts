@@ -1,4 +1,5 @@
 /** What the collector and its embedded PostgreSQL cost under a fleet of 1,000 nodes that report 60 values each 5 seconds. */
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -28,6 +29,7 @@ export interface CollectorBenchOptions {
   progress: (text: string) => void;
 }
 
+const FLOOR_PROGRAM = fileURLToPath(new URL('./floor-main.js', import.meta.url));
 const LOAD_PROGRAM = fileURLToPath(new URL('./load-main.js', import.meta.url));
 
 export async function benchCollector(options: CollectorBenchOptions): Promise<CollectorFigures> {
@@ -49,7 +51,8 @@ export async function benchCollector(options: CollectorBenchOptions): Promise<Co
       seed: options.seed,
     };
     const postgresPid = postgresOf(dataDir);
-    const measured = await measureLoad(collector.pid, postgresPid, plan);
+    const { before, after, load } = await measureLoad(plan, () => ({ node: cpuMs(collector.pid), postgres: treeCpuMs(postgresPid) }));
+    const measured = { nodeMs: after.node - before.node, postgresMs: after.postgres - before.postgres, load };
     options.progress(
       `asking for /metrics and the overview (collector ${Math.round(measured.nodeMs)} ms, PostgreSQL ${Math.round(measured.postgresMs)} ms CPU so far)`,
     );
@@ -95,13 +98,11 @@ async function addNodes(collector: RunningCollector, count: number): Promise<str
 /** Before the measured rounds: layouts, first partitions, code that the engine has not optimised yet. */
 const WARM_UP_ROUNDS = 15;
 const WARM_UP_INTERVAL_SECONDS = 1;
+const FLOOR_WARM_UP_ROUNDS = 8;
+const FLOOR_ROUNDS = 4;
 
-/** CPU of the measured rounds alone. */
-async function measureLoad(
-  collectorPid: number,
-  postgresPid: number,
-  plan: LoadPlan,
-): Promise<{ nodeMs: number; postgresMs: number; load: LoadResult }> {
+/** CPU of the measured rounds alone, as `read` sees it before and after. */
+async function measureLoad<T>(plan: LoadPlan, read: () => T): Promise<{ before: T; after: T; load: LoadResult }> {
   const child = spawn(process.execPath, [LOAD_PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
   child.stdin.end(JSON.stringify(plan));
   let output = '';
@@ -115,12 +116,36 @@ async function measureLoad(
     child.on('exit', (code) => (code === 0 ? resolve() : reject(new Error(`the load ended with ${code}`)))),
   );
   await Promise.race([warm, ended]);
-  const before = { node: cpuMs(collectorPid), postgres: treeCpuMs(postgresPid) };
+  const before = read();
   await ended;
-  const after = { node: cpuMs(collectorPid), postgres: treeCpuMs(postgresPid) };
+  const after = read();
   const load = JSON.parse(output.slice('warm\n'.length)) as LoadResult;
   if (load.failed > 0) throw new Error(`${load.failed} reports were not committed`);
-  return { nodeMs: after.node - before.node, postgresMs: after.postgres - before.postgres, load };
+  return { before, after, load };
+}
+
+/** CPU seconds per million samples of a server that only parses and answers, under the same load: what this machine takes for the travelling alone. */
+export async function benchFloor(options: CollectorBenchOptions): Promise<number> {
+  const server = spawn(process.execPath, [FLOOR_PROGRAM], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const exited = new Promise((resolve) => server.once('exit', resolve));
+  try {
+    const [port] = (await once(server.stdout.setEncoding('utf8'), 'data')) as [string];
+    options.progress('the same load on a server that only parses and answers');
+    const plan: LoadPlan = {
+      url: `http://127.0.0.1:${port.trim()}`,
+      tokens: Array.from({ length: options.nodes }, (_, i) => `node-${i}`),
+      intervalSeconds: options.intervalSeconds,
+      rounds: FLOOR_WARM_UP_ROUNDS + FLOOR_ROUNDS,
+      warmUpRounds: FLOOR_WARM_UP_ROUNDS,
+      warmUpIntervalSeconds: WARM_UP_INTERVAL_SECONDS,
+      seed: options.seed,
+    };
+    const { before, after } = await measureLoad(plan, () => cpuMs(server.pid!));
+    return ((after - before) * 1_000) / (options.nodes * VALUES_PER_REPORT * FLOOR_ROUNDS);
+  } finally {
+    server.kill();
+    await exited;
+  }
 }
 
 async function timedGet(collector: RunningCollector, path: string, times: number): Promise<number> {
