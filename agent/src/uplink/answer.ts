@@ -6,6 +6,7 @@ import type { Answer } from './http-post.ts';
 
 export interface ReceivedAcknowledgement {
   serverTime: number | undefined;
+  clockOffsetMs: number | undefined;
   node: { name: string; state: string; site: string } | undefined;
   committed: { bootId: string; sequences: number[] }[];
   refused: { bootId: string; sequence: number; code: string; detail: string }[];
@@ -44,9 +45,10 @@ export function parseAcknowledgement(json: string): ReceivedAcknowledgement | un
       ? [{ bootId: item['bootId'], sequence: item['sequence'], code: text(item['code'], 'unknown'), detail: text(item['detail']) }]
       : [],
   );
-  const { node, notStored, serverTime, retryAfterSeconds, layoutsMissing, newAddress } = body as Record<string, unknown>;
+  const { node, notStored, serverTime, clockOffsetMs, retryAfterSeconds, layoutsMissing, newAddress } = body as Record<string, unknown>;
   return {
-    serverTime: typeof serverTime === 'number' && Number.isFinite(serverTime) ? serverTime : undefined,
+    serverTime: typeof serverTime === 'number' ? serverTime : undefined,
+    clockOffsetMs: typeof clockOffsetMs === 'number' ? clockOffsetMs : undefined,
     node: isObject(node) ? { name: text(node['name']), state: text(node['state']), site: text(node['site']) } : undefined,
     committed,
     refused,

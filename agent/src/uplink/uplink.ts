@@ -290,7 +290,8 @@ export class Uplink {
   async #acknowledged(sent: Sent, answer: ReceivedAcknowledgement, retryAfterHeader: number | undefined, sentMs: number): Promise<void> {
     const { spool, clock, log } = this.#options;
     const now = clock.monotonicMs();
-    if (answer.serverTime !== undefined) this.#offset.measured(sentMs, now, answer.serverTime);
+    if (answer.serverTime !== undefined)
+      this.#offset.measured({ sentMs, receivedMs: now, serverTimeMs: answer.serverTime, toldMs: answer.clockOffsetMs });
     this.#proven = true;
     this.#refusedToken = undefined;
     this.#failures = 0;
