@@ -3,21 +3,20 @@
  * A report is in a file, and the file on the disk, before it is sent. When the disk fails the newest reports
  * are kept in memory and written as soon as it works again. A file goes as soon as nothing in it waits.
  */
-import { close, closeSync, constants, fsync, ftruncateSync, open, read as readFd, unlinkSync, write } from 'node:fs';
+import { close, closeSync, constants, fsync, ftruncateSync, open, unlinkSync, write } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { crc32 } from 'node:zlib';
 import { codeOf, ensureDirectory, sentenceOf, type Clock, type Log } from '@tidemark/service';
 import type { Layout } from '@tidemark/protocol';
 import { loadSegments } from './load.ts';
 import { PendingReports, type Entry } from './pending.ts';
 import { ackLine, encodeLine, headLine, type Place, type Segment } from './segment.ts';
+import { SegmentReader } from './segment-reader.ts';
 import type { NewReport, Spool, SpoolBounds, SpooledReport, SpoolState } from './spool.ts';
 
 const writeFile = promisify(write);
 const sync = promisify(fsync);
 const openFile = promisify(open);
-const readFile = promisify(readFd);
 const closeFile = promisify(close);
 
 /** A new file whose every write is on the disk when it returns: one trip to another thread instead of two. */
@@ -98,12 +97,12 @@ class DiskSpool implements Spool {
   }
 
   async read(reports: readonly SpooledReport[]): Promise<(Buffer | undefined)[]> {
-    const files = new Map<number, number>();
+    const reader = new SegmentReader(this.#options.log);
     try {
       const bodies: (Buffer | undefined)[] = [];
       for (const { bootId, sequence } of reports) {
         const entry = this.#pending.find(bootId, sequence);
-        const body = entry === undefined ? undefined : await this.#body(entry, files);
+        const body = entry === undefined ? undefined : await this.#body(entry, reader);
         if (entry !== undefined && body === undefined) {
           this.#options.log.warn({ bootId, sequence }, 'a report on disk cannot be read any more and is given up');
           this.giveUp([entry]);
@@ -112,7 +111,7 @@ class DiskSpool implements Spool {
       }
       return bodies;
     } finally {
-      for (const fd of files.values()) await closeFile(fd);
+      await reader.close();
     }
   }
 
@@ -121,19 +120,18 @@ class DiskSpool implements Spool {
       const layout = layouts.find((candidate) => candidate.hash === hash);
       if (layout !== undefined) return Buffer.from(JSON.stringify(layout));
     }
-    // The newest file first: the current layouts are there.
-    for (const segment of [...this.#segments.values()].toReversed()) {
-      const place = segment.layouts.get(hash);
-      if (place === undefined) continue;
-      const files = new Map<number, number>();
-      try {
-        const text = await this.#piece(segment, place, files);
-        if (text !== undefined && isJson(text)) return text;
-      } finally {
-        for (const fd of files.values()) await closeFile(fd);
+    const reader = new SegmentReader(this.#options.log);
+    try {
+      // The newest file first: the current layouts are there.
+      for (const { path, layouts } of [...this.#segments.values()].toReversed()) {
+        const place = layouts.get(hash);
+        const json = place === undefined ? undefined : await reader.json(path, place, `layout ${hash}`);
+        if (json !== undefined) return json;
       }
+      return undefined;
+    } finally {
+      await reader.close();
     }
-    return undefined;
   }
 
   settle(bootId: string, sequences: readonly number[]): void {
@@ -390,29 +388,12 @@ class DiskSpool implements Spool {
     }
   }
 
-  async #body(entry: Entry, files: Map<number, number>): Promise<Buffer | undefined> {
+  async #body(entry: Entry, reader: SegmentReader): Promise<Buffer | undefined> {
     if (entry.text !== undefined) return Buffer.from(entry.text);
     const segment = entry.segment === undefined ? undefined : this.#segments.get(entry.segment);
     if (segment === undefined) return undefined;
-    const prefix = `report ${entry.bootId} ${entry.sequence} ${entry.takenAt} `;
-    const start = entry.offset - prefix.length - 9;
-    const line = await this.#piece(segment, { offset: start, length: entry.offset + entry.sizeBytes - start }, files);
-    // Checked again: what was intact at the start may have been scribbled on since.
-    if (line === undefined || Number.parseInt(line.toString('latin1', 0, 8), 16) !== crc32(line.subarray(9))) return undefined;
-    return line.subarray(9 + prefix.length);
-  }
-
-  async #piece(segment: Segment, { offset, length }: Place, files: Map<number, number>): Promise<Buffer | undefined> {
-    try {
-      let fd = files.get(segment.id);
-      if (fd === undefined) files.set(segment.id, (fd = await openFile(segment.path, 'r')));
-      const piece = Buffer.allocUnsafe(length);
-      const { bytesRead } = await readFile(fd, piece, 0, length, offset);
-      return bytesRead === length ? piece : undefined;
-    } catch (error) {
-      this.#options.log.warn({ trouble: sentenceOf(error) }, 'a spool file cannot be read');
-      return undefined;
-    }
+    const words = `report ${entry.bootId} ${entry.sequence} ${entry.takenAt}`;
+    return reader.json(segment.path, { offset: entry.offset, length: entry.sizeBytes }, words);
   }
 }
 
@@ -427,15 +408,6 @@ async function syncDirectory(directory: string): Promise<void> {
     await sync(fd);
   } finally {
     await closeFile(fd);
-  }
-}
-
-function isJson(text: Buffer): boolean {
-  try {
-    JSON.parse(text.toString());
-    return true;
-  } catch {
-    return false;
   }
 }
 

@@ -15,7 +15,7 @@ import { crc32 } from 'node:zlib';
 const NEWLINE = 10;
 const SPACE = 32;
 /** Characters of the checksum and the blank after it. */
-const PREFIX = 9;
+export const LINE_PREFIX = 9;
 
 /** One line as it stands in the file. `text` has no newline. */
 export function encodeLine(text: string): string {
@@ -88,10 +88,10 @@ export function scanSegment(file: Buffer): ScannedSegment {
     // A line without its newline was being written when the power went, even if its checksum holds by chance.
     if (newline >= 0 && isIntact(file, start, end)) {
       found.intact.push({ offset: start, length: end + 1 - start });
-      takeLine(file, start + PREFIX, end, found);
+      takeLine(file, start + LINE_PREFIX, end, found);
     } else {
       found.damaged = true;
-      const kind = file.toString('latin1', start + PREFIX, Math.min(end, start + PREFIX + 7));
+      const kind = file.toString('latin1', start + LINE_PREFIX, Math.min(end, start + LINE_PREFIX + 7));
       if (end > start && !/^(head|layout|ack) /.test(kind)) found.damagedAfter++;
       if (start === 0) headDamaged = found.damagedAfter === 1;
     }
@@ -103,11 +103,12 @@ export function scanSegment(file: Buffer): ScannedSegment {
   return found;
 }
 
-function isIntact(file: Buffer, start: number, end: number): boolean {
-  if (end - start <= PREFIX || file[start + PREFIX - 1] !== SPACE) return false;
-  const stated = file.toString('latin1', start, start + PREFIX - 1);
+/** Whether the bytes from `start` to `end`, without the newline, are a line with the right checksum. */
+export function isIntact(file: Buffer, start: number, end: number): boolean {
+  if (end - start <= LINE_PREFIX || file[start + LINE_PREFIX - 1] !== SPACE) return false;
+  const stated = file.toString('latin1', start, start + LINE_PREFIX - 1);
   if (!/^[0-9a-f]{8}$/.test(stated)) return false;
-  return Number.parseInt(stated, 16) === crc32(file.subarray(start + PREFIX, end));
+  return Number.parseInt(stated, 16) === crc32(file.subarray(start + LINE_PREFIX, end));
 }
 
 function takeLine(file: Buffer, start: number, end: number, found: ScannedSegment): void {

@@ -456,28 +456,58 @@ describe('credentials', () => {
   }
 
   test.each(['credential_missing', 'credential_unknown', 'node_pending', 'node_revoked', 'node_retired'] as const)(
-    '%s: a state of its own, the spool is kept, the token is read again',
+    '%s: a state of its own, the spool is kept, tried again after a minute',
     async (code) => {
       const clock = steppingClock();
       const watch = phases();
-      const tokens = ['old', 'new'];
       collector.next(refuse(code));
-      start({ onChange: watch.onChange, clock, token: () => tokens.shift() });
+      start({ onChange: watch.onChange, clock, token: () => 'old' });
       put();
       await watch.reached(code);
       put();
       expect(spool.state()).toMatchObject({ reports: 2, lost: 0 });
       clock.step(44_000);
-      uplink!.reportSpooled();
-      await new Promise((resolve) => setImmediate(resolve));
-      expect(collector.requests).toHaveLength(1);
+      put();
+      // Were it on its way, it would be here before a connection made now.
+      await fetch(new URL('/probe', collector.url), { method: 'POST', body: '{"reports":[]}' });
+      expect(collector.requests.map(({ path }) => path)).toEqual([REPORTS_PATH, '/probe']);
       clock.step(2_000);
-      uplink!.reportSpooled();
-      await collector.until(() => collector.committed.length >= 2);
-      expect(collector.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer old', 'Bearer new', 'Bearer new']);
+      put();
+      await collector.until(() => collector.committed.length >= 4);
       await settled(empty);
     },
   );
+
+  test('another token is taken up at the next report', async () => {
+    const watch = phases();
+    let token = 'old';
+    collector.next(refuse('credential_unknown'));
+    start({ onChange: watch.onChange, token: () => token });
+    put();
+    await watch.reached('credential_unknown');
+    token = 'new';
+    put();
+    await collector.until(() => collector.committed.length >= 2);
+    expect(collector.requests.map(({ headers }) => headers.authorization)).toEqual(['Bearer old', 'Bearer new', 'Bearer new']);
+    await settled(empty);
+  });
+});
+
+describe('a disk that cannot be read just now', () => {
+  test('nothing is given up; read and sent later', async () => {
+    const watch = phases();
+    const read = spool.read.bind(spool);
+    let short = true;
+    spool.read = (reports) => (short ? Promise.reject(Object.assign(new Error('too many open files'), { code: 'EMFILE' })) : read(reports));
+    start({ onChange: watch.onChange });
+    put();
+    await watch.reached('unreachable');
+    expect(uplink!.state().detail).toBe('reports cannot be read from disk just now: too many open files');
+    short = false;
+    await settled(empty);
+    expect(collector.committed).toEqual([`${BOOT} 1`]);
+    expect(spool.state().lost).toBe(0);
+  });
 });
 
 describe('refusals', () => {

@@ -18,7 +18,8 @@ import type { Spool, SpooledReport } from '../spool/spool.ts';
 import { connectionTrouble, parseAcknowledgement, parseProblem, POISON, type ReceivedAcknowledgement } from './answer.ts';
 import { ClockOffset } from './clock-offset.ts';
 import { createConnections, Poster, type Answer, type PostTimeouts } from './http-post.ts';
-import { encodeBody, joinBody } from './request-body.ts';
+import { LayoutLedger } from './layout-ledger.ts';
+import { encodeBody, joinBody, type BodyParts } from './request-body.ts';
 
 /** A request's size before compression; 413 makes it smaller for the life of the process. */
 const REQUEST_BYTES_MAX = 1024 * 1024;
@@ -27,8 +28,6 @@ const BACKOFF: BackoffBounds = { baseMs: 1_000, maxMs: 60_000 };
 const PERSON_RETRY_MS = 60_000;
 /** A Retry-After beyond this is somebody's mistake. */
 const RETRY_AFTER_MAX_SECONDS = 900;
-/** How often a layout is sent before the reports that follow it are given up. */
-const LAYOUT_ATTEMPTS = 10;
 
 /** `credential_*` and `node_*` are the collector's own codes. */
 export type UplinkPhase =
@@ -91,18 +90,18 @@ interface Sent {
   readonly sizeBytes: number;
 }
 
+interface Composed {
+  readonly sent: Sent;
+  readonly parts: BodyParts;
+}
+
 export class Uplink {
   readonly #options: UplinkOptions;
   readonly #url: URL;
   readonly #connections: HttpAgent;
   readonly #offset: ClockOffset;
   readonly #poster: Poster;
-  /** Layouts that this collector has had from this process, or need not be told of. */
-  readonly #knownLayouts = new Set<string>();
-  /** Layouts that the collector asked for. */
-  readonly #wantedLayouts = new Set<string>();
-  /** How often a layout was sent and asked for all the same. */
-  readonly #sentInVain = new Map<string, number>();
+  readonly #layouts = new LayoutLedger();
   readonly #saidRefusals = new Set<string>();
   #state: Omit<UplinkState, 'clockOffsetMs'>;
   #token: string | undefined;
@@ -209,7 +208,14 @@ export class Uplink {
 
   async #exchange(turn: Turn): Promise<void> {
     const { clock, server } = this.#options;
-    const { sent, parts } = await this.#compose(turn);
+    let composed: Composed;
+    try {
+      composed = await this.#compose(turn);
+    } catch (error) {
+      // Short of file descriptors or memory: the reports are there, and will be read later.
+      return this.#failed('unreachable', `reports cannot be read from disk just now: ${sentenceOf(error)}`, undefined);
+    }
+    const { sent, parts } = composed;
     if (sent.reports.length === 0 && sent.layouts.length === 0) return;
     const plain = joinBody({ ...parts, sentAt: clock.wallMs(), sentMonotonicMs: clock.monotonicMs() });
     const { body, headers } = await encodeBody(plain);
@@ -228,27 +234,27 @@ export class Uplink {
   }
 
   /** Reads what a turn sends. Layouts that do not fit beside the reports go ahead of them in a request of their own. */
-  async #compose(turn: Turn): Promise<{ sent: Sent; parts: Parameters<typeof joinBody>[0] }> {
+  async #compose(turn: Turn): Promise<Composed> {
     const { spool, bootId, describeAgent } = this.#options;
     const bodies = await spool.read(turn.reports);
     let reports = turn.reports.flatMap((report, i) => (bodies[i] === undefined ? [] : [{ report, body: bodies[i] }]));
     let sizeBytes = reports.reduce((sum, { body }) => sum + body.length + 1, 0);
-    const needed = new Set(this.#wantedLayouts);
-    for (const { report } of reports) for (const hash of report.layouts ?? []) if (!this.#knownLayouts.has(hash)) needed.add(hash);
     const layouts: { hash: string; json: Buffer }[] = [];
     let layoutBytes = 0;
-    for (const hash of needed) {
+    let left = 0;
+    for (const hash of this.#layouts.needed(reports.flatMap(({ report }) => report.layouts ?? []))) {
       const json = await spool.layout(hash);
-      this.#wantedLayouts.delete(hash);
-      if (json === undefined) continue;
-      if (layouts.length > 0 && (layoutBytes + json.length > this.#requestBytesMax || layouts.length >= LIMITS.layoutsPerRequest)) {
-        this.#wantedLayouts.add(hash);
-        continue;
+      if (json === undefined) {
+        this.#layouts.forget(hash);
+      } else if (layouts.length > 0 && (layoutBytes + json.length > this.#requestBytesMax || layouts.length >= LIMITS.layoutsPerRequest)) {
+        this.#layouts.want(hash);
+        left++;
+      } else {
+        layouts.push({ hash, json });
+        layoutBytes += json.length + 1;
       }
-      layouts.push({ hash, json });
-      layoutBytes += json.length + 1;
     }
-    if (this.#wantedLayouts.size > 0 || (layouts.length > 0 && layoutBytes + sizeBytes > this.#requestBytesMax)) {
+    if (left > 0 || (layouts.length > 0 && layoutBytes + sizeBytes > this.#requestBytesMax)) {
       reports = [];
       sizeBytes = 0;
     }
@@ -300,7 +306,7 @@ export class Uplink {
     for (const { bootId, sequences } of answer.committed) spool.settle(bootId, sequences);
     for (const { bootId, sequence, code, detail } of answer.refused)
       this.#giveUp({ bootId, sequence, takenAt: 0, sizeBytes: 0, layouts: undefined }, code, detail);
-    for (const hash of sent.layouts) this.#knownLayouts.add(hash);
+    this.#layouts.told(sent.layouts);
     this.#requestReportsMax = Math.min(LIMITS.reportsPerRequest, this.#requestReportsMax * 2);
     const asked = await this.#layoutsAsked(sent, answer.layoutsMissing);
     const progress = spool.state().reports < waitingBefore || asked || (sent.reports.length === 0 && sent.layouts.length > 0);
@@ -329,12 +335,10 @@ export class Uplink {
   async #layoutsAsked(sent: Sent, missing: readonly string[]): Promise<boolean> {
     let asked = false;
     for (const hash of missing) {
-      this.#knownLayouts.delete(hash);
-      const inVain = (this.#sentInVain.get(hash) ?? 0) + (sent.layouts.includes(hash) ? 1 : 0);
-      if (inVain < LAYOUT_ATTEMPTS && (await this.#options.spool.layout(hash)) !== undefined) {
-        this.#wantedLayouts.add(hash);
-        if (inVain > 0) this.#sentInVain.set(hash, inVain);
-        else asked = true;
+      const what = this.#layouts.asked(hash, sent.layouts.includes(hash));
+      if (what !== 'give up' && (await this.#options.spool.layout(hash)) !== undefined) {
+        this.#layouts.want(hash);
+        asked ||= what === 'send';
         continue;
       }
       // Without their layout these reports mean nothing to anyone.
@@ -348,17 +352,13 @@ export class Uplink {
     const { log } = this.#options;
     this.#requestBytesMax = Math.max(1_024, Math.min(this.#requestBytesMax, Math.floor(sent.sizeBytes / 2)));
     if (sent.reports.length + sent.layouts.length > 1) {
-      for (const hash of sent.layouts) this.#wantedLayouts.add(hash);
       log.info({ requestBytesMax: this.#requestBytesMax }, 'requests are too large for the collector or a proxy; sending smaller ones');
       return;
     }
     const [only] = sent.reports;
     if (only !== undefined) return this.#giveUp(only.report, 'body_too_large', detail);
     // A layout that never fits: the collector will ask for it in vain, and its reports are given up then.
-    for (const hash of sent.layouts) {
-      this.#sentInVain.set(hash, LAYOUT_ATTEMPTS);
-      this.#knownLayouts.add(hash);
-    }
+    for (const hash of sent.layouts) this.#layouts.tooLarge(hash);
   }
 
   /** Something in the request is refused for good. */
@@ -370,7 +370,6 @@ export class Uplink {
     const [first] = sent.reports;
     if (first !== undefined && sent.reports.length === 1) return this.#giveUp(first.report, code, detail);
     this.#requestReportsMax = Math.max(1, Math.floor(sent.reports.length / 2));
-    for (const hash of sent.layouts) this.#wantedLayouts.add(hash);
   }
 
   #giveUp(report: SpooledReport, code: string, detail: string): void {
