@@ -264,7 +264,10 @@ describe('collect', () => {
       probes: { success: boolean }[];
     };
     expect(probes.every(({ success }) => success)).toBe(true);
-    expect(series.find(({ metric }) => metric === 'tidemark_cpu_usage_ratio')!.value).toBeGreaterThan(0);
+    // A fifth of a second of an idle machine can be less than the kernel counts: 0 is a measured value, too.
+    const usage = series.find(({ metric }) => metric === 'tidemark_cpu_usage_ratio')!.value;
+    expect(usage).toBeGreaterThanOrEqual(0);
+    expect(usage).toBeLessThanOrEqual(1);
     expect(series.find(({ metric }) => metric === 'node_cpu_seconds_total')!.ratePerSecond).toBeDefined();
   });
 });
