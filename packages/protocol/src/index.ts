@@ -1,5 +1,6 @@
 /** What travels between agent, collector and those who ask: one schema gives types, validation and the OpenAPI description. */
 export * from './acknowledgement.ts';
+export * from './alert.ts';
 export * from './inventory.ts';
 export * from './layout.ts';
 export * from './limits.ts';
@@ -8,3 +9,4 @@ export * from './postgres.ts';
 export * from './problem.ts';
 export * from './query.ts';
 export * from './report.ts';
+export * from './rule.ts';
