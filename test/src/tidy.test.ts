@@ -38,6 +38,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   agent: ['@tidemark/protocol', '@tidemark/service'],
   collector: ['@tidemark/protocol', '@tidemark/service'],
   installers: [],
+  dashboards: [],
   test: ['@tidemark/protocol', '@tidemark/service', '@tidemark/agent', '@tidemark/collector'],
 };
 
@@ -51,6 +52,13 @@ const COLLECTOR_LAYERS = [
   'reports',
   'live',
   'series',
+  'rules',
+  'incidents',
+  'alerts',
+  'notify',
+  'events',
+  'settings',
+  'grafana',
   'health',
   'config.ts',
   'collector.ts',
