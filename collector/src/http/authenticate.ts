@@ -24,6 +24,10 @@ declare module 'fastify' {
   interface FastifyRequest {
     principal: Principal | undefined;
   }
+  interface FastifyInstance {
+    /** Whether a request that was let in would be let in still: for answers that go on for hours. */
+    stillAdmits(request: FastifyRequest): boolean;
+  }
 }
 
 /** Who is known by which token; the fleet's directory is one. */
@@ -53,6 +57,17 @@ export function accessOf(request: { readonly routeOptions: { readonly config: Fa
 export function authenticate(app: FastifyInstance, options: AuthenticateOptions): void {
   const agentRates = new NodeRates(AGENT_REQUESTS_PER_MINUTE, options.clock);
   app.decorateRequest('principal', undefined);
+  app.decorate('stillAdmits', (request) => {
+    try {
+      const principal = bearerPrincipal(request, options) ?? sessionOf(request, options);
+      if (principal === undefined) return false;
+      admit(accessOf(request), principal);
+      return true;
+    } catch (error) {
+      if (error instanceof ProblemError) return false;
+      throw error;
+    }
+  });
   app.addHook('onRequest', (request, reply, done) => {
     const access = accessOf(request);
     if (access === 'public') return done();
@@ -111,17 +126,22 @@ function agentPrincipal({ node, revoked }: { node: NodeRecord; revoked: boolean 
   return { kind: 'agent', node };
 }
 
-function sessionPrincipal(request: FastifyRequest, reply: FastifyReply, options: AuthenticateOptions): Principal | undefined {
+function sessionOf(request: FastifyRequest, options: AuthenticateOptions): Extract<Principal, { kind: 'person' }> | undefined {
   const cookie = request.cookies[SESSION_COOKIE];
   if (cookie === undefined) return undefined;
-  const now = options.clock.wallMs();
-  const key = options.adminToken.sessionKey();
-  const session = openSession(cookie, key, now);
+  const session = openSession(cookie, options.adminToken.sessionKey(), options.clock.wallMs());
   if (session === undefined || session === 'expired') throw new ProblemError('session_expired', 'Sign in again.');
+  return { kind: 'person', role: 'admin', session };
+}
+
+function sessionPrincipal(request: FastifyRequest, reply: FastifyReply, options: AuthenticateOptions): Principal | undefined {
+  const principal = sessionOf(request, options);
+  if (principal === undefined) return undefined;
   if (request.method !== 'GET' && request.method !== 'HEAD') requireSameOrigin(request, options.publicUrl);
-  const longer = renewed(session, now);
-  if (longer !== undefined) setSessionCookie(reply, longer, options);
-  return { kind: 'person', role: 'admin', session: longer ?? session };
+  const longer = renewed(principal.session, options.clock.wallMs());
+  if (longer === undefined) return principal;
+  setSessionCookie(reply, longer, options);
+  return { ...principal, session: longer };
 }
 
 /** A page of another site can make a browser send the cookie along; the browser says where the request comes from. */

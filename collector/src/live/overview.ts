@@ -76,12 +76,17 @@ export class FleetOverview {
 
   now(): Overview {
     const nodes: OverviewNode[] = [];
-    for (const record of this.#fleet.all()) if (record.state !== 'retired') nodes.push(this.#nodeOf(record));
+    for (const record of this.#fleet.all()) if (record.state !== 'retired') nodes.push(this.row(record));
     nodes.sort((a, b) => (a.name < b.name ? -1 : 1));
     return { at: new Date(this.#clock.wallMs()).toISOString(), nodes };
   }
 
-  #nodeOf(record: NodeRecord): OverviewNode {
+  isUp(record: NodeRecord): boolean {
+    return isUp(this.#view, record);
+  }
+
+  /** One node's line of the overview. */
+  row(record: NodeRecord): OverviewNode {
     const live = this.#view.node(record.id);
     const isCurrent = live !== undefined && this.#view.isCurrent(live);
     const figures = this.#figures(isCurrent ? live.blocks : []);
@@ -90,7 +95,7 @@ export class FleetOverview {
       site: record.site,
       tags: record.tags,
       state: record.state,
-      up: isUp(this.#view, record),
+      up: this.isUp(record),
       lastSeenAt: isoTime(live?.lastSeenAt),
       clockOffsetSeconds: live?.agentAheadMs === undefined ? null : live.agentAheadMs / 1_000,
       cpu: { usageRatio: figures.cpuUsageRatio ?? null },
