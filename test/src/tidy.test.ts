@@ -57,6 +57,7 @@ const COLLECTOR_LAYERS = [
   'alerts',
   'notify',
   'events',
+  'runbooks',
   'settings',
   'grafana',
   'health',
