@@ -43,6 +43,8 @@ export interface DeliveryItem {
   readonly incidentId: string;
   readonly status: 'firing' | 'resolved';
   readonly level: AlertLevel;
+  /** It was over before its firing is known to have arrived: the message says both. */
+  readonly late?: true;
 }
 
 /**
@@ -95,6 +97,8 @@ export type Happening =
       readonly answer: string;
       /** When it will be tried again; null when it will not. */
       readonly retryAt: number | null;
+      /** A digest of the channel's options: one that is gone stays so until they change. Always there when the outcome is "gone". */
+      readonly configuration?: string;
     };
 
 export type Entry = Happening & {
@@ -155,8 +159,8 @@ export interface Book {
   openOf(nodeId: number): Iterable<Incident>;
   silences(): Iterable<Silence>;
   deliveries(): Iterable<Delivery>;
-  /** Channels that answered "gone". */
-  goneChannels(): ReadonlyMap<string, { readonly at: number; readonly answer: string }>;
+  /** Channels that answered "gone", and have not taken anything since. */
+  goneChannels(): ReadonlyMap<string, { readonly at: number; readonly answer: string; readonly configuration?: string }>;
 }
 
 /** The door to the truth: what is recorded here is on the disk first, then in the book, then told, and in the database when that is there. */

@@ -15,6 +15,8 @@ export interface MessageItem {
   readonly node: string;
   /** The alert's page in the console. */
   readonly url: string;
+  /** It was over before its firing could be delivered (as far as is known): this message says both. */
+  readonly late: boolean;
 }
 
 export interface Message {
@@ -61,5 +63,8 @@ export interface ChannelKind<Options = unknown> {
   readonly kind: string;
   /** Strict: unknown options are mistakes. Secrets are read from files or the environment (`secretFile`, `passwordFile`), never written out. */
   readonly options: TObject;
+  /** How long one attempt may take. */
+  readonly attemptMs: number;
+  /** Throws an OperationalFailure when a file it needs (a secret, a certificate) cannot be used. */
   make(options: Options): Channel;
 }
