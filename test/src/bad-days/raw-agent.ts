@@ -49,9 +49,11 @@ export class RawAgent {
   readonly #token: string;
   readonly #url: () => string;
   readonly #pending = new Map<number, Report>();
+  readonly #intervalSeconds: number;
   #sequence = 0;
 
-  constructor(options: { name: string; token: string; url: () => string }) {
+  constructor(options: { name: string; token: string; url: () => string; intervalSeconds?: number }) {
+    this.#intervalSeconds = options.intervalSeconds ?? 1;
     this.name = options.name;
     this.#token = options.token;
     this.#url = options.url;
@@ -90,7 +92,7 @@ export class RawAgent {
   /** Sends a request of the test's own making. */
   async post(body: Partial<ReportRequest>): Promise<RawAnswer | undefined> {
     const request = {
-      agent: { version: 'raw', intervalSeconds: 1 },
+      agent: { version: 'raw', intervalSeconds: this.#intervalSeconds },
       bootId: this.bootId,
       sentAt: Date.now(),
       sentMonotonicMs: performance.now(),
@@ -127,11 +129,12 @@ export async function addRawAgents(
   collector: RunningCollector,
   names: readonly string[],
   url = (): string => collector.url,
+  intervalSeconds = 1,
 ): Promise<RawAgent[]> {
   const agents: RawAgent[] = [];
   for (const name of names) {
     const { token } = await collector.api<{ token: string }>('POST', '/api/telemetry/nodes', { name });
-    agents.push(new RawAgent({ name, token, url }));
+    agents.push(new RawAgent({ name, token, url, intervalSeconds }));
   }
   return agents;
 }
