@@ -23,10 +23,11 @@ void runProgram('test-program', async () => {
   return runUntilStopped({ log, stopTimeoutMs: 700 }, async (life) => {
     life.onStop('first', () => say('first undone'));
     life.onStop('second', async () => { say('second undone'); if (what === 'hang') await new Promise(() => {}); });
+    if (what === 'reload') life.onReload(() => say('reloaded, ready'));
     if (what === 'fail-late') throw new OperationalFailure('Half way.', 75);
     if (what === 'stuck') open(path, 'r', () => {});
     setInterval(() => {}, 1000);
-    say('ready');
+    say(what === 'reload' ? 'waiting' : 'ready');
   });
 });
 `;
@@ -58,6 +59,7 @@ function run(...args: string[]): Promise<Outcome> {
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+    if (chunk.includes('waiting')) child.kill('SIGHUP');
     if (chunk.includes('ready')) child.kill('SIGTERM');
     stdout += chunk;
   });
@@ -67,6 +69,10 @@ function run(...args: string[]): Promise<Outcome> {
 
 test('an operational failure is one sentence and its exit code', async () => {
   expect(await run('fail')).toEqual({ code: 73, signal: null, stdout: '', stderr: 'test-program: The sky is down: prop it up.\n' });
+});
+
+test('SIGHUP reads the configuration again where that is wanted, and stops where it is not', async () => {
+  expect((await run('reload')).stdout).toBe('waiting\nreloaded, ready\nsecond undone\nfirst undone\n');
 });
 
 test('anything else is a crash with its stack', async () => {

@@ -3,12 +3,15 @@
  * SIGTERM, SIGINT or the loss of the parent that started it with an IPC channel, and it is gone within a
  * bounded time even when a part hangs.
  */
+import { isatty } from 'node:tty';
 import type { Log } from './log.ts';
 import { EXIT, OperationalFailure, sentenceOf } from './failure.ts';
 
 export interface Lifecycle {
   /** Registers what undoes a step of the start; steps are undone in reverse order. */
   onStop(name: string, stop: () => Promise<void> | void): void;
+  /** Registers what SIGHUP means: reading the configuration again. Without it, and at a terminal that was closed, SIGHUP stops. */
+  onReload(reload: () => void): void;
   /** Begins to stop, with the given exit code; later calls change nothing. */
   stop(reason: string, exitCode?: number): void;
   /** True from the moment that stopping began. */
@@ -31,11 +34,13 @@ export function runUntilStopped(options: LifecycleOptions, start: (lifecycle: Li
   return new Promise<number>((resolve, reject) => {
     let exitCode: number | undefined;
     let started: Promise<void> = Promise.resolve();
+    let reload: (() => void) | undefined;
     const lifecycle: Lifecycle = {
       get stopping() {
         return exitCode !== undefined;
       },
       onStop: (name, stop) => void steps.push({ name, stop }),
+      onReload: (given) => void (reload = given),
       stop(reason, code = EXIT.ok) {
         if (exitCode !== undefined) return;
         exitCode = code;
@@ -61,7 +66,11 @@ export function runUntilStopped(options: LifecycleOptions, start: (lifecycle: Li
     };
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
       if (signal === 'SIGHUP' && process.listenerCount('SIGHUP') > 0) continue;
-      process.on(signal, () => lifecycle.stop(signal));
+      process.on(signal, () => {
+        // A closed terminal says the same as `kill -HUP` to a service, and means the opposite.
+        if (signal === 'SIGHUP' && reload !== undefined && !isatty(0)) reload();
+        else lifecycle.stop(signal);
+      });
     }
     if (process.connected) process.once('disconnect', () => lifecycle.stop('parent gone'));
     started = start(lifecycle);
