@@ -15,6 +15,7 @@ import { makeUsable, whileStarting } from './db/usable.ts';
 import { FleetDirectory } from './fleet/directory.ts';
 import { fleetRoutes } from './fleet/routes.ts';
 import { FleetStore } from './fleet/store.ts';
+import { grafanaRoutes } from './grafana/routes.ts';
 import { Components } from './health/components.ts';
 import { healthRoutes } from './health/routes.ts';
 import { AdminToken } from './http/admin-token.ts';
@@ -41,6 +42,8 @@ export interface CollectorOptions {
   version: string;
   migrationsDir: string;
   consoleDir: string;
+  /** Grafana's dashboards, as generated files. */
+  dashboardsDir: string;
   /** $XDG_RUNTIME_DIR, where there is one. */
   runtimeDir?: string | undefined;
   clock?: Clock;
@@ -150,7 +153,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
   return { url: localUrl(listen), listen, adminTokenFile: adminToken.file, embedded };
 }
 
-export interface RouteOptions extends Pick<CollectorOptions, 'consoleDir'> {
+export interface RouteOptions extends Pick<CollectorOptions, 'consoleDir' | 'dashboardsDir'> {
   lifecycle: Pick<Lifecycle, 'stopping'>;
   /** Where this collector is reached from outside. */
   baseUrl: () => URL;
@@ -175,6 +178,7 @@ export function addRoutes(
     baseUrl: options.baseUrl,
   });
   seriesRoutes(app, { fleet: directory, view, store: new SeriesStore(database), clock });
+  grafanaRoutes(app, options);
   consoleFiles(app, options.consoleDir);
 }
 

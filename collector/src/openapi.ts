@@ -52,7 +52,12 @@ export async function assembleApi(version: string): Promise<AssembledApi> {
   const adminToken = new AdminToken(dataDir);
   const app = await buildServer({ log, version, credentials: directory, adminToken, clock, publicUrl: undefined });
   const parts = { clock, database, store, directory, view, own, intake, components: new Components(clock) };
-  addRoutes(app, parts, { consoleDir: join(dataDir, 'none'), lifecycle: { stopping: false }, baseUrl: () => new URL('http://127.0.0.1') });
+  addRoutes(app, parts, {
+    consoleDir: join(dataDir, 'none'),
+    dashboardsDir: join(dataDir, 'none'),
+    lifecycle: { stopping: false },
+    baseUrl: () => new URL('http://127.0.0.1'),
+  });
   await app.ready();
   return {
     app,

@@ -62,6 +62,7 @@ export async function startTestCollector({
       version: '0.0.0',
       migrationsDir: MIGRATIONS,
       consoleDir: join(dataDir, 'no-console'),
+      dashboardsDir: join(dataDir, 'no-dashboards'),
       log: pino({ level: 'silent' }),
       lifecycle: {
         onStop: (_, step) => void steps.push(step),
@@ -94,6 +95,7 @@ export async function commandLine(argv: readonly string[], environment: Record<s
         environment: { TIDEMARK_CONFIG: '/dev/null', ...environment },
         migrationsDir: MIGRATIONS,
         consoleDir: '/nonexistent',
+        dashboardsDir: '/nonexistent',
         out: (text) => void (result.out += text),
         err: (text) => void (result.err += text),
         tellParent: () => {},

@@ -25,6 +25,7 @@ export interface ProgramContext extends Terminal {
   environment: Record<string, string | undefined>;
   migrationsDir: string;
   consoleDir: string;
+  dashboardsDir: string;
   /** Tells the process that started this one that it is ready, when there is one. */
   tellParent: (message: object) => void;
   /** Takes the exit code of what was run. */
@@ -132,6 +133,7 @@ async function run(config: CollectorConfig, context: ProgramContext): Promise<nu
       version: context.version,
       migrationsDir: context.migrationsDir,
       consoleDir: context.consoleDir,
+      dashboardsDir: context.dashboardsDir,
       runtimeDir: context.environment['XDG_RUNTIME_DIR'],
       log,
       lifecycle,
