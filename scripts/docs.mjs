@@ -1,5 +1,5 @@
 /**
- * `npm run docs`: writes the generated pages of docs/reference, each from what the programs themselves declare.
+ * `npm run docs`: writes the generated pages of docs/reference and Grafana's dashboards, each from what the programs themselves declare.
  * With `--check` it writes nothing, names the pages that are out of date and exits with 1. It runs on the built
  * programs: npm run build first.
  */
@@ -17,6 +17,7 @@ import { LiveView } from '../collector/dist/live/live-view.js';
 import { MetricsPage } from '../collector/dist/live/metrics-page.js';
 import { OwnMetrics } from '../collector/dist/live/own-metrics.js';
 import { describeApi } from '../collector/dist/openapi.js';
+import { DASHBOARDS, dashboardJson } from '../dashboards/dist/index.js';
 import { PROBLEMS } from '../packages/protocol/dist/index.js';
 import { EXIT, ManualClock, createLog, environmentOf, flagOf, systemClock } from '../packages/service/dist/index.js';
 
@@ -214,6 +215,7 @@ const pages = {
   'docs/reference/configuration.md': configurationPage(),
   'docs/reference/problems.md': problemsPage(),
   'docs/reference/metrics.md': await metricsPage(),
+  ...Object.fromEntries(Object.keys(DASHBOARDS).map((name) => [`dashboards/json/${name}.json`, dashboardJson(name)])),
 };
 
 const read = (file) => {

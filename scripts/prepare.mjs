@@ -129,8 +129,8 @@ const STEPS = {
   },
   everything: {
     what: 'everything',
-    inputs: [...GROUND, 'tsconfig.json', 'packages/console', 'agent', 'collector', 'installers', 'test'],
-    outputs: ['collector/dist/main.js', 'agent/dist/main.js', 'installers/dist/main.js', 'test/dist/index.js'],
+    inputs: [...GROUND, 'tsconfig.json', 'packages/console', 'agent', 'collector', 'installers', 'dashboards', 'test'],
+    outputs: ['collector/dist/main.js', 'agent/dist/main.js', 'installers/dist/main.js', 'dashboards/dist/index.js', 'test/dist/index.js'],
     build: () => tsc(),
   },
   console: {

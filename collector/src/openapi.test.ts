@@ -102,7 +102,9 @@ describe('the description', () => {
     );
     const undescribed = ['/api/openapi.json', '/api/docs', '/api/docs/page.js', '/api/docs/page.css'];
     const registered = [...api.app.methodsByUrl]
-      .filter(([url]) => (url.startsWith('/api/') || url === '/metrics' || url === '/health') && !undescribed.includes(url))
+      .filter(
+        ([url]) => (/^\/(?:api|grafana|prometheus)\//.test(url) || url === '/metrics' || url === '/health') && !undescribed.includes(url),
+      )
       .flatMap(([url, methods]) => [...methods].filter((method) => method !== 'HEAD').map((method) => `${method} ${url}`));
     expect(described.toSorted()).toEqual(registered.toSorted());
   });
