@@ -8,13 +8,16 @@ const read = (query: Record<string, unknown>) => readQuestion({ metric: 'm', ...
 
 test('the last hour, raw, of every node, unless told otherwise', () => {
   expect(read({})).toEqual({
-    metric: 'm',
+    metrics: ['m'],
     node: undefined,
     site: undefined,
     labels: {},
     fromMs: NOW - 3_600_000,
     toMs: NOW,
     stepMs: undefined,
+    rate: false,
+    by: undefined,
+    extremes: false,
   });
 });
 
@@ -43,8 +46,25 @@ test('steps have milliseconds', () => {
   expect(read({ step: '0.5' }).stepMs).toBe(500);
 });
 
+test('several metrics, as rates, added up by labels', () => {
+  expect(read({ metric: 'a_total,b,a_total', step: '15', rate: 'true', by: 'mode,cpu' })).toMatchObject({
+    metrics: ['a_total', 'b'],
+    rate: true,
+    by: ['mode', 'cpu'],
+  });
+  expect(read({ step: '15', by: '' }).by).toEqual([]);
+});
+
 test.each([
   ['no metric', { metric: undefined }],
+  ['an empty one among metrics', { metric: 'a,,b' }],
+  ['too many metrics', { metric: Array.from({ length: 11 }, (_, i) => `m${i}`).join(',') }],
+  ['a rate without a step', { rate: 'true' }],
+  ['a rate in words', { rate: 'yes', step: '15' }],
+  ['sums without a step', { by: 'mode' }],
+  ['sums by what is no label', { by: 'a-b', step: '15' }],
+  ['extremes without a step', { extremes: 'true' }],
+  ['extremes of sums', { extremes: 'true', by: 'mode', step: '15' }],
   ['a metric that cannot be', { metric: 'a-b' }],
   ['a time without its offset', { from: '2026-06-01T12:00:00' }],
   ['a time in words', { from: 'yesterday' }],

@@ -12,6 +12,9 @@ export const SERIES_LIMITS = {
   pointsPerSeries: 11_000,
   pointsPerAnswer: 250_000,
   rangeMs: 400 * 86_400_000,
+  metricsPerQuestion: 10,
+  /** Series that may be added up into the series of an answer: the CPUs of a large machine by their modes. */
+  seriesAddedUp: 5_000,
 } as const;
 
 const DEFAULT_RANGE_MS = 3_600_000;
@@ -19,7 +22,7 @@ const TIME = 'ISO 8601 with its offset, or milliseconds since 1970';
 
 export const SeriesQuery = Type.Object(
   {
-    metric: Type.String({ description: 'The name of the metric.' }),
+    metric: Type.String({ description: 'The name of the metric; several are separated by commas.' }),
     node: Type.Optional(Type.String({ description: 'Only this node; else all.' })),
     from: Type.Optional(Type.String({ description: `${TIME}. One hour before \`to\` unless given.` })),
     to: Type.Optional(Type.String({ description: `${TIME}. Now unless given.` })),
@@ -29,13 +32,30 @@ export const SeriesQuery = Type.Object(
           'Seconds. Gives one point per bin that begins at a multiple of it since 1970: the mean of a gauge, the last value of a counter. Without it every sample is given.',
       }),
     ),
+    rate: Type.Optional(
+      Type.String({
+        description:
+          '`true` gives counters as their rise per second, resets taken into account; no value where the counter was not seen before. Needs `step`.',
+      }),
+    ),
+    by: Type.Optional(
+      Type.String({
+        description:
+          'Names of labels, separated by commas: series of one node that agree in them are added up, such as the CPUs by their `mode`. Needs `step`; of counters only with `rate=true`.',
+      }),
+    ),
+    extremes: Type.Optional(
+      Type.String({
+        description: '`true` gives the least and the greatest sample of each bin of a gauge beside its mean. Needs `step`, not with `by`.',
+      }),
+    ),
   },
   { additionalProperties: true, description: '`label.NAME=VALUE`, any number of times, selects series by their labels.' },
 );
 export type SeriesQuery = Static<typeof SeriesQuery>;
 
 export interface SeriesQuestion {
-  metric: string;
+  metrics: string[];
   node: string | undefined;
   site: string | undefined;
   /** Labels of the agent's own, as they are stored. */
@@ -43,25 +63,38 @@ export interface SeriesQuestion {
   fromMs: number;
   toMs: number;
   stepMs: number | undefined;
+  rate: boolean;
+  /** Labels by which series are added up; undefined leaves each by itself. */
+  by: string[] | undefined;
+  extremes: boolean;
 }
 
 /** Reads a query string. Throws ProblemError `query_invalid` with what is wrong and how it should be. */
 export function readQuestion(query: Readonly<Record<string, unknown>>, nowMs: number): SeriesQuestion {
-  const metric = textOf(query, 'metric') ?? '';
-  if (!Value.Check(MetricName, metric)) throw invalid('metric must be the name of a metric, such as node_load1');
+  const metrics = [...new Set((textOf(query, 'metric') ?? '').split(','))];
+  if (!metrics.every((metric) => Value.Check(MetricName, metric))) throw invalid('metric must be the name of a metric, such as node_load1');
+  if (metrics.length > SERIES_LIMITS.metricsPerQuestion) {
+    throw invalid(`at most ${SERIES_LIMITS.metricsPerQuestion} metrics may be asked for at once`);
+  }
   const toMs = timeOf(query, 'to') ?? nowMs;
   const fromMs = timeOf(query, 'from') ?? toMs - DEFAULT_RANGE_MS;
   if (fromMs >= toMs) throw invalid('from must be before to');
   if (toMs - fromMs > SERIES_LIMITS.rangeMs) throw invalid('from and to may be at most 400 days apart');
   const question: SeriesQuestion = {
-    metric,
+    metrics,
     node: textOf(query, 'node'),
     site: undefined,
     labels: {},
     fromMs,
     toMs,
     stepMs: stepOf(query, toMs - fromMs),
+    rate: flagOf(query, 'rate'),
+    by: byOf(query),
+    extremes: flagOf(query, 'extremes'),
   };
+  const { stepMs, rate, by, extremes } = question;
+  if (stepMs === undefined && (rate || extremes || by !== undefined)) throw invalid('rate, by and extremes need a step');
+  if (extremes && by !== undefined) throw invalid('extremes cannot be told of series that are added up; leave out by');
   for (const key of Object.keys(query)) if (key.startsWith('label.')) addLabel(question, key.slice('label.'.length), textOf(query, key)!);
   return question;
 }
@@ -81,6 +114,23 @@ function textOf(query: Readonly<Record<string, unknown>>, key: string): string |
   const value = query[key];
   if (value === undefined || typeof value === 'string') return value;
   throw invalid(`${key} may be given once only`);
+}
+
+function flagOf(query: Readonly<Record<string, unknown>>, key: string): boolean {
+  const text = textOf(query, key);
+  if (text !== undefined && text !== 'true' && text !== 'false') throw invalid(`${key} must be true or false`);
+  return text === 'true';
+}
+
+function byOf(query: Readonly<Record<string, unknown>>): string[] | undefined {
+  const text = textOf(query, 'by');
+  if (text === undefined) return undefined;
+  const names = [...new Set(text.split(',').filter((name) => name !== ''))];
+  for (const name of names) {
+    const isLabel: boolean = Value.Check(LabelName, name);
+    if (!isLabel) throw invalid(`by: ${name} does not name a label`);
+  }
+  return names;
 }
 
 function timeOf(query: Readonly<Record<string, unknown>>, key: string): number | undefined {

@@ -43,7 +43,7 @@ export function seriesRoutes(app: FastifyInstance, options: SeriesRoutesOptions)
       tags: ['series'],
       summary: 'Time series of a metric',
       description:
-        'Every sample, or one point per step. A sample that was not measured, and a bin without samples between others, is null; NaN and the infinities are the words "NaN", "+Inf", "-Inf". At most 200 series and 11,000 points each.',
+        'Every sample, or one point per step. A sample that was not measured, and a bin without samples between others, is null; NaN and the infinities are the words "NaN", "+Inf", "-Inf". At most 200 series and 11,000 points each. `rate` and `by` are worked out here, so that one does not have to fetch the times of every CPU to draw one.',
       querystring: SeriesQuery,
       response: { 200: SeriesResponse },
     },
@@ -77,13 +77,14 @@ function selectedNodes({ node, site }: SeriesQuestion, fleet: Fleet): NodeRecord
 }
 
 /** A series under the labels that the metrics page gives it. */
-function shownSeries({ metric, labels, unit, type, points }: StoredSeries, node: NodeRecord): SeriesResponse['series'][number] {
+function shownSeries({ metric, labels, unit, type, points, extremes }: StoredSeries, node: NodeRecord): SeriesResponse['series'][number] {
   return {
     metric,
     labels: Object.fromEntries([['node', node.name], ['site', node.site], ...shownLabels(Object.entries(labels))]),
     unit,
     type,
     points: points.map(([ms, value]) => [ms, toWireValue(value)]),
+    ...(extremes === undefined ? {} : { extremes }),
   };
 }
 

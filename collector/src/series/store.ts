@@ -14,16 +14,21 @@ import { SERIES_LIMITS, coarseEnough, invalid } from './question.ts';
 const AT_ONCE = 2;
 const WAITING_MAX = 100;
 const STATEMENT_TIMEOUT_MS = 15_000;
+/** A rate over more than this many steps would be drawn where nobody measured. */
+const RATE_OVER_STEPS_MAX = 2.5;
 /** PostgreSQL's code for "canceled", which here is the statement timeout. */
 const CANCELED = '57014';
 
 export interface SeriesSelection {
   nodeIds: readonly number[];
-  metric: string;
+  metrics: readonly string[];
   labels: Record<string, string>;
   fromMs: number;
   toMs: number;
   stepMs: number | undefined;
+  rate: boolean;
+  by: readonly string[] | undefined;
+  extremes: boolean;
 }
 
 export interface StoredSeries {
@@ -35,6 +40,8 @@ export interface StoredSeries {
   type: string;
   /** Milliseconds since 1970 and value, in order of time. Binned ones carry the beginning of their bin. */
   points: [ms: number, value: number | null][];
+  /** The least and greatest sample of each point, where they were asked for. */
+  extremes?: [number | null, number | null][];
 }
 
 export interface SeriesFound {
@@ -46,12 +53,14 @@ interface PointRow {
   series: number;
   ms: number;
   value: number | null;
+  least?: number | null;
+  greatest?: number | null;
 }
 
 const SELECT_SERIES = `
 SELECT id, node_id AS "nodeId", metric, labels, unit, type FROM series
-WHERE node_id = ANY ($1::int[]) AND metric = $2 AND labels @> $3::jsonb
-ORDER BY node_id, labels::text COLLATE "C", id LIMIT $4`;
+WHERE node_id = ANY ($1::int[]) AND metric = ANY ($2::text[]) AND labels @> $3::jsonb
+ORDER BY array_position($2::text[], metric), node_id, labels::text COLLATE "C", id LIMIT $4`;
 
 /** Where each series lies in the concatenated values of each combination of blocks. */
 const LOCATE = `
@@ -65,19 +74,50 @@ FROM (
 WHERE blocks.series_ids && $2::int[] AND p.series_id = ANY ($2::int[])
 ORDER BY set_id, position`;
 
-const SAMPLES = `
-FROM reports r JOIN unnest($4::int[], $5::int[], $6::int[]) AS m (set_id, position, series) ON m.set_id = r.layout_set_id
-WHERE r.node_id = ANY ($1::int[]) AND r.at >= to_timestamp($2::float8 / 1000) AND r.at <= to_timestamp($3::float8 / 1000)`;
 const epochMs = (time: string): string => `round(extract(epoch FROM ${time})::float8 * 1000)`;
+const PLACES = 'unnest($4::int[], $5::int[], $6::int[], $7::int[]) AS m (set_id, position, series, sum)';
+const REPORTS =
+  'reports r WHERE r.node_id = ANY ($1::int[]) AND r.at >= to_timestamp($2::float8 / 1000) AND r.at <= to_timestamp($3::float8 / 1000)';
+const SAMPLES = REPORTS.replace(' WHERE', ` JOIN ${PLACES} ON m.set_id = r.layout_set_id WHERE`);
+const bin = (time: string): string => `date_bin(make_interval(secs => $9::float8), ${time}, to_timestamp(0))`;
 
-const RAW = `SELECT m.series, ${epochMs('r.at')} AS ms, r.values[m.position] AS value ${SAMPLES} ORDER BY m.series, r.at LIMIT $7`;
+const RAW = `SELECT m.sum AS series, ${epochMs('r.at')} AS ms, r.values[m.position] AS value FROM ${SAMPLES} ORDER BY m.sum, r.at LIMIT $8`;
 
+/** Each series by itself first, so that one with more samples in a bin does not count for more. */
 const binned = (value: string): string => `
-SELECT series, ${epochMs('bin')} AS ms, ${value} AS value
-FROM (SELECT m.series, r.at, r.values[m.position] AS value, date_bin(make_interval(secs => $7::float8), r.at, to_timestamp(0)) AS bin ${SAMPLES}) samples
-GROUP BY series, bin ORDER BY series, bin LIMIT $8`;
+SELECT sum AS series, ${epochMs('bin')} AS ms, sum(value) AS value, min(least) AS least, max(greatest) AS greatest
+FROM (
+  SELECT sum, series, bin, ${value} AS value, min(value) AS least, max(value) AS greatest
+  FROM (SELECT m.sum, m.series, r.at, r.values[m.position] AS value, ${bin('r.at')} AS bin FROM ${SAMPLES}) samples
+  GROUP BY sum, series, bin
+) each
+GROUP BY 1, bin ORDER BY 1, bin LIMIT $8`;
 const MEANS = binned('avg(value)');
 const LASTS = binned('(array_agg(value ORDER BY at DESC) FILTER (WHERE value IS NOT NULL))[1]');
+
+/**
+ * Only the last report of a bin is opened, and the rise is from the last one of the bin before: nothing is counted
+ * twice or left out. A value a little below the one before is jitter of the kernel's, one far below a counter that began anew.
+ */
+const RATES = `
+WITH chosen AS (
+  SELECT DISTINCT ON (r.node_id, r.layout_set_id, ${bin('r.at')}) r.layout_set_id, r.at, r.values, ${bin('r.at')} AS bin
+  FROM ${REPORTS}
+  ORDER BY r.node_id, r.layout_set_id, ${bin('r.at')}, r.at DESC
+), lasts AS (
+  SELECT DISTINCT ON (m.series, c.bin) m.sum, m.series, c.bin, c.at, c.values[m.position] AS value
+  FROM chosen c JOIN ${PLACES} ON m.set_id = c.layout_set_id
+  WHERE c.values[m.position] IS NOT NULL
+  ORDER BY m.series, c.bin, c.at DESC
+), rises AS (
+  SELECT sum, bin, extract(epoch FROM at - lag(at) OVER before)::float8 AS seconds,
+    CASE WHEN value >= lag(value) OVER before THEN value - lag(value) OVER before
+         WHEN value > 0.99 * lag(value) OVER before THEN 0 ELSE value END AS rise
+  FROM lasts WINDOW before AS (PARTITION BY series ORDER BY bin)
+)
+SELECT sum AS series, ${epochMs('bin')} AS ms, sum(rise / seconds) AS value
+FROM rises WHERE seconds > 0 AND seconds <= ${RATE_OVER_STEPS_MAX} * $9::float8
+GROUP BY 1, bin ORDER BY 1, bin LIMIT $8`;
 
 export class SeriesStore {
   readonly #database: Database;
@@ -130,29 +170,60 @@ export class SeriesStore {
 }
 
 async function findSeries(client: PoolClient, selection: SeriesSelection): Promise<SeriesFound> {
+  const { by, stepMs } = selection;
+  const most = by === undefined ? SERIES_LIMITS.seriesPerAnswer : SERIES_LIMITS.seriesAddedUp;
   const { rows: matching } = await client.query<Omit<StoredSeries, 'points'>>(SELECT_SERIES, [
     selection.nodeIds,
-    selection.metric,
+    selection.metrics,
     JSON.stringify(selection.labels),
-    SERIES_LIMITS.seriesPerAnswer + 1,
+    most + 1,
   ]);
-  const truncated = matching.length > SERIES_LIMITS.seriesPerAnswer;
-  const series = matching.slice(0, SERIES_LIMITS.seriesPerAnswer).map((row): StoredSeries => ({ ...row, points: [] }));
-  const [counters, others] = [series.filter(isCounter), series.filter((one) => !isCounter(one))];
-  const groups =
-    selection.stepMs === undefined
-      ? [{ sql: RAW, members: series }]
-      : [
-          { sql: LASTS, members: counters },
-          { sql: MEANS, members: others },
-        ];
+  const members = matching.slice(0, most);
+  if (by !== undefined && !selection.rate && members.some(isCounter))
+    throw invalid('counters can only be added up as rates; add rate=true');
+  const all = by === undefined ? members.map((row) => ({ shown: { ...row, points: [] }, of: [row.id] })) : addedUp(members, by);
+  const sums = all.slice(0, SERIES_LIMITS.seriesPerAnswer);
+  const truncated = matching.length > most || all.length > sums.length;
   let points = 0;
-  for (const { sql, members } of groups) {
-    if (members.length > 0) points += await addPoints(client, sql, members, selection, SERIES_LIMITS.pointsPerAnswer - points);
+  for (const [sql, chosen] of groupsOf(sums, selection)) {
+    if (chosen.length > 0) points += await addPoints(client, sql, chosen, selection, SERIES_LIMITS.pointsPerAnswer - points);
   }
-  const { stepMs } = selection;
-  if (stepMs !== undefined) for (const one of series) one.points = withGaps(one.points, stepMs);
-  return { series: series.filter((one) => one.points.length > 0), truncated };
+  const series = sums.map(({ shown }) => shown).filter((one) => one.points.length > 0);
+  if (stepMs !== undefined) for (const one of series) fillGaps(one, stepMs);
+  return { series, truncated };
+}
+
+/** A series as it is given, and the stored ones it is made of. */
+interface Sum {
+  shown: StoredSeries;
+  of: number[];
+}
+
+function groupsOf(sums: readonly Sum[], { stepMs, rate, extremes }: SeriesSelection): [sql: string, sums: Sum[]][] {
+  if (stepMs === undefined) return [[RAW, [...sums]]];
+  const counters = sums.filter(({ shown }) => isCounter(shown));
+  const others = sums.filter(({ shown }) => !isCounter(shown));
+  if (rate) for (const { shown } of counters) Object.assign(shown, { type: 'gauge', unit: RATE_UNITS[shown.unit] ?? `${shown.unit}/s` });
+  if (extremes) for (const { shown } of others) shown.extremes = [];
+  return [
+    [rate ? RATES : LASTS, counters],
+    [MEANS, others],
+  ];
+}
+
+/** Seconds a second are a share. */
+const RATE_UNITS: Record<string, string> = { '': '1/s', seconds: 'ratio' };
+
+function addedUp(members: readonly Omit<StoredSeries, 'points'>[], by: readonly string[]): Sum[] {
+  const sums = new Map<string, Sum>();
+  for (const member of members) {
+    const labels = Object.fromEntries(by.flatMap((name) => (member.labels[name] === undefined ? [] : [[name, member.labels[name]]])));
+    const key = JSON.stringify([member.nodeId, member.metric, member.type, labels]);
+    const sum = sums.get(key);
+    if (sum === undefined) sums.set(key, { shown: { ...member, labels, points: [] }, of: [member.id] });
+    else sum.of.push(member.id);
+  }
+  return [...sums.values()];
 }
 
 const isCounter = (series: { type: string }): boolean => series.type === 'counter';
@@ -161,44 +232,59 @@ const isCounter = (series: { type: string }): boolean => series.type === 'counte
 async function addPoints(
   client: PoolClient,
   sql: string,
-  members: readonly StoredSeries[],
+  sums: readonly Sum[],
   selection: SeriesSelection,
   pointsMax: number,
 ): Promise<number> {
-  const nodeIds = [...new Set(members.map(({ nodeId }) => nodeId))];
-  const byId = new Map(members.map((one) => [one.id, one]));
-  const located = await client.query<{ set_id: number; position: number; series_id: number }>(LOCATE, [nodeIds, [...byId.keys()]]);
+  const nodeIds = [...new Set(sums.map(({ shown }) => shown.nodeId))];
+  const sumOf = new Map(sums.flatMap(({ of }, place) => of.map((id) => [id, place] as const)));
+  const located = await client.query<{ set_id: number; position: number; series_id: number }>(LOCATE, [nodeIds, [...sumOf.keys()]]);
   // A block may have a series twice, and so may two blocks; the first place counts.
   const places = new Map(located.rows.toReversed().map((row) => [`${row.set_id}:${row.series_id}`, row]));
   if (places.size === 0) return 0;
   const columns = [...places.values()];
+  const { fromMs, toMs, stepMs } = selection;
+  // The bin before tells from what the first one rises.
+  const beginMs = sql === RATES && stepMs !== undefined ? Math.floor(fromMs / stepMs - 1) * stepMs : fromMs;
   const { rows } = await client.query<PointRow>(sql, [
     nodeIds,
-    selection.fromMs,
-    selection.toMs,
+    beginMs,
+    toMs,
     columns.map((place) => place.set_id),
     columns.map((place) => place.position),
     columns.map((place) => place.series_id),
-    ...(selection.stepMs === undefined ? [] : [selection.stepMs / 1_000]),
+    columns.map((place) => sumOf.get(place.series_id)!),
     pointsMax + 1,
+    ...(stepMs === undefined ? [] : [stepMs / 1_000]),
   ]);
-  const advice = `ask for a step of ${coarseEnough(selection.toMs - selection.fromMs)} seconds or more, a shorter time or fewer series`;
+  const advice = `ask for a step of ${coarseEnough(toMs - fromMs)} seconds or more, a shorter time or fewer series`;
   if (rows.length > pointsMax) throw invalid(`the answer would have more than ${SERIES_LIMITS.pointsPerAnswer} points; ${advice}`);
-  for (const { series, ms, value } of rows) byId.get(series)!.points.push([ms, value]);
-  if (members.some((one) => one.points.length > SERIES_LIMITS.pointsPerSeries)) {
+  for (const { series: place, ms, value, least = null, greatest = null } of rows) {
+    if (stepMs !== undefined && ms + stepMs <= fromMs) continue;
+    const { shown } = sums[place]!;
+    shown.points.push([ms, value]);
+    shown.extremes?.push([least, greatest]);
+  }
+  if (sums.some(({ shown }) => shown.points.length > SERIES_LIMITS.pointsPerSeries)) {
     throw invalid(`a series has more than ${SERIES_LIMITS.pointsPerSeries} points in this time; ${advice}`);
   }
   return rows.length;
 }
 
 /** Puts null where a bin between two samples has none, so that a gap is drawn as a gap. */
-function withGaps(points: readonly [number, number | null][], stepMs: number): [number, number | null][] {
-  const filled: [number, number | null][] = [];
-  let next = points[0]?.[0] ?? 0;
-  for (const [ms, value] of points) {
-    for (; next < ms - stepMs / 2; next += stepMs) filled.push([next, null]);
-    filled.push([ms, value]);
+function fillGaps(series: StoredSeries, stepMs: number): void {
+  const points: StoredSeries['points'] = [];
+  const extremes: [number | null, number | null][] = [];
+  let next = series.points[0]?.[0] ?? 0;
+  series.points.forEach(([ms, value], place) => {
+    for (; next < ms - stepMs / 2; next += stepMs) {
+      points.push([next, null]);
+      extremes.push([null, null]);
+    }
+    points.push([ms, value]);
+    extremes.push(series.extremes?.[place] ?? [null, null]);
     next = ms + stepMs;
-  }
-  return filled;
+  });
+  series.points = points;
+  if (series.extremes !== undefined) series.extremes = extremes;
 }

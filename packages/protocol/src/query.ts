@@ -118,6 +118,11 @@ export const SeriesResult = Type.Object({
   unit: Type.String(),
   type: Type.String(),
   points: Type.Array(SeriesPoint),
+  extremes: Type.Optional(
+    Type.Array(Type.Tuple([Maybe(Type.Number()), Maybe(Type.Number())]), {
+      description: 'With `extremes=true`: the least and the greatest sample of each point of a gauge, in the order of the points.',
+    }),
+  ),
 });
 export type SeriesResult = Static<typeof SeriesResult>;
 export const SeriesResponse = Type.Object({
