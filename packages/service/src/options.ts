@@ -28,6 +28,8 @@ export interface OptionDeclaration<S extends TSchema = TSchema> {
   secret?: true;
   /** A sentence when this value may not stand on a command line, where every user of the machine can read it. */
   refuseAsFlag?: (value: string) => string | undefined;
+  /** Says what is wrong with a value that has parts, better than its schema does; empty for nothing. */
+  mistakesOf?: (value: unknown) => readonly Mistake[];
 }
 
 export type OptionDeclarations = Record<string, OptionDeclaration>;
@@ -174,7 +176,7 @@ function reportUnknownKeys(file: OptionFile, declarations: OptionDeclarations, m
 }
 
 /** The known name that `key` is most likely meant to be: spelled with other separators, or at most two letters off. */
-function nearest(key: string, known: readonly string[]): string | undefined {
+export function nearest(key: string, known: readonly string[]): string | undefined {
   const plain = (name: string): string => name.replace(/[-_]/g, '').toLowerCase();
   const ranked = known
     .map((name) => ({ name, distance: editDistance(plain(key), plain(name)) }))
@@ -257,7 +259,7 @@ function fromFile(option: OptionDeclaration, value: unknown): unknown {
   return value;
 }
 
-interface Mistake {
+export interface Mistake {
   /** Steps from the option's value to what is wrong. */
   path: string[];
   text: string;
@@ -265,6 +267,7 @@ interface Mistake {
 
 function errorsOf(option: OptionDeclaration, value: unknown): Mistake[] {
   const { schema } = option;
+  if (option.mistakesOf !== undefined) return [...option.mistakesOf(value)];
   const isRight: boolean = Value.Check(schema, value);
   if (isRight) return [];
   const wanted = (schema as { wanted?: string }).wanted;
