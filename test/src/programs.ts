@@ -140,6 +140,7 @@ export interface AgentOptions {
   directory: string;
   intervalSeconds: number;
   postgres?: readonly { url: string; name?: string; passwordFile?: string }[];
+  http?: readonly { url: string; name?: string }[];
   site?: string;
   environment?: Record<string, string>;
 }
@@ -156,6 +157,7 @@ export function startAgent(options: AgentOptions): Program {
     tokenFile,
     dataDir: join(options.directory, 'data'),
     postgres: options.postgres ?? [],
+    ...(options.http === undefined ? {} : { http: options.http }),
     ...(options.site === undefined ? {} : { site: options.site }),
   };
   const file = join(options.directory, 'agent.yaml');
