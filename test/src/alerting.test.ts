@@ -131,8 +131,15 @@ test('the crossing of a bound arrives by webhook and mail, and says what, where 
 
 test('somebody takes it, and it is still theirs after everything was killed', async () => {
   const { code, stderr } = await runToEnd('collector', [
-    ...['alerts', 'ack', id, '--note', 'looking into it'],
-    ...['--server', collector.url, '--token-file', collector.ready.adminTokenFile],
+    'alerts',
+    'ack',
+    id,
+    '--note',
+    'looking into it',
+    '--server',
+    collector.url,
+    '--token-file',
+    collector.ready.adminTokenFile,
   ]);
   expect([code, stderr]).toEqual([0, expect.any(String)]);
   expect((await ours())[0]!.acknowledged).toMatchObject({ note: 'looking into it' });

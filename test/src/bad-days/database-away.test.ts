@@ -2,7 +2,7 @@
  * The collector's database stops, then hangs: reports are judged and shown but not acknowledged, balancers keep
  * sending, `/api/health` says why, and everything that was taken meanwhile is stored afterwards, once.
  */
-import { mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Health, Overview } from '@tidemark/protocol';
@@ -23,7 +23,6 @@ let agents: RawAgent[];
 let newcomers: RawAgent[];
 let realAgent: Program;
 let stopLoad: () => Promise<void>;
-const frozen = new Set<number>();
 const ask: Ask = (statement) => cluster.sql(database, statement);
 
 beforeAll(async () => {
@@ -46,7 +45,7 @@ beforeAll(async () => {
   await waitUntil(() => agents.every((agent) => agent.acknowledged.size > 0), { what: 'the load to begin' });
 });
 
-afterEach(() => thaw());
+afterEach(() => cluster.thaw());
 
 afterAll(async () => {
   await stopLoad?.();
@@ -134,7 +133,7 @@ test('a full disk gives no report up', async () => {
 });
 
 test('a database that hangs is noticed, and what it was given meanwhile is not stored twice', async () => {
-  freeze();
+  cluster.freeze(database);
   const newcomer = newcomers[1]!;
   newcomer.take(1717);
   // An agent waits 20 s for its answer.
@@ -145,7 +144,7 @@ test('a database that hangs is noticed, and what it was given meanwhile is not s
   expect(await valueOnPage('new1')).toBe(1717);
   expect(await status('/health')).toBe(200);
   expect(await status('/api/health')).toBe(503);
-  thaw();
+  cluster.thaw();
   await expectHealthy();
   await stopLoad();
   await drain([...agents, ...newcomers]);
@@ -166,30 +165,3 @@ test('the real agent delivers its spool as well, without a gap', async () => {
 });
 
 /** Stops every process of the database where it is: connections stay open and nothing answers. */
-function freeze(): void {
-  const parent = database.pid!;
-  for (const name of readdirSync('/proc')) {
-    if (!/^\d+$/.test(name)) continue;
-    try {
-      const fields = readFileSync(`/proc/${name}/stat`, 'utf8')
-        .replace(/^.*\) /s, '')
-        .split(' ');
-      if (Number(fields[1]) !== parent && Number(name) !== parent) continue;
-      process.kill(Number(name), 'SIGSTOP');
-      frozen.add(Number(name));
-    } catch {
-      // It left meanwhile.
-    }
-  }
-}
-
-function thaw(): void {
-  for (const pid of frozen) {
-    try {
-      process.kill(pid, 'SIGCONT');
-    } catch {
-      // It is gone.
-    }
-  }
-  frozen.clear();
-}

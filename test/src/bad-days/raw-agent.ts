@@ -44,6 +44,8 @@ export function seeded(seed: number): () => number {
 export class RawAgent {
   readonly name: string;
   readonly bootId: string = randomUUID();
+  /** What the two values of its reports mean. */
+  readonly layout = LOAD;
   readonly acknowledged = new Set<number>();
   readonly refused: { sequence: number; code: string }[] = [];
   readonly #token: string;

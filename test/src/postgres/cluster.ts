@@ -3,7 +3,7 @@
  * cascades and slots, promoted, paused, stopped and killed at will. Everything lies below one temporary
  * directory, and every server is stopped by its own pid, at the latest when this process leaves.
  */
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -137,6 +137,7 @@ export class PostgresCluster {
   readonly #account: Account | undefined;
   readonly #instances: Instance[] = [];
   readonly #binaries = new Map<PostgresVersion, Promise<string>>();
+  readonly #frozen = new Set<number>();
   readonly #onExit = (): void => this.#killAll();
 
   constructor() {
@@ -308,6 +309,26 @@ export class PostgresCluster {
     await this.#own(instance).process?.stop(options.mode ?? 'fast');
   }
 
+  /** Stops a server and all its processes where they stand (SIGSTOP): it takes connections, and never answers. */
+  freeze(instance: PostgresInstance): void {
+    for (const pid of withChildren(instance.pid!)) {
+      process.kill(pid, 'SIGSTOP');
+      this.#frozen.add(pid);
+    }
+  }
+
+  /** Lets everything frozen go on. */
+  thaw(): void {
+    for (const pid of this.#frozen) {
+      try {
+        process.kill(pid, 'SIGCONT');
+      } catch {
+        // It is gone.
+      }
+    }
+    this.#frozen.clear();
+  }
+
   /** SIGKILL to the server, as a crash; resolves when it is gone. */
   async kill(instance: PostgresInstance): Promise<void> {
     const running = this.#own(instance).process;
@@ -323,6 +344,7 @@ export class PostgresCluster {
 
   /** Stops every server and removes everything. */
   async stopAll(): Promise<void> {
+    this.thaw();
     const results = await Promise.allSettled(this.#instances.map(async (instance) => instance.process?.stop('immediate')));
     this.#killAll();
     process.off('exit', this.#onExit);
@@ -435,4 +457,20 @@ function freePort(): Promise<number> {
       server.close(() => (address !== null && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port'))));
     });
   });
+}
+
+/** A process and those that it started, as /proc has them now. */
+function withChildren(parent: number): number[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map(Number)
+    .filter((pid) => {
+      try {
+        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+        return pid === parent || Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent;
+      } catch {
+        // It left meanwhile.
+        return false;
+      }
+    });
 }
