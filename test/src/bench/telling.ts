@@ -46,13 +46,14 @@ export async function benchTelling({ nodes, intervalSeconds, seed, progress }: T
   const intervalMs = intervalSeconds * 1_000;
   const now = (): number => performance.timeOrigin + performance.now();
   let stopped = false;
+  const isOver = (): boolean => stopped;
   try {
     const names = Array.from({ length: nodes }, (_, i) => `n${i}`);
     const agents = await addRawAgents(collector, names, undefined, intervalSeconds);
     const loads = agents.map(() => QUIET);
     const running = agents.map(async (agent, i) => {
       await pause(intervalMs * random());
-      while (!stopped) {
+      while (!isOver()) {
         agent.take(loads[i]!);
         await agent.send();
         await pause(intervalMs);
