@@ -14,7 +14,7 @@ import { panelsOf, queriesOf, type DashboardJson, type VariableModel } from './g
 import { KERNEL_FILES, NODE_EXPORTER_QUERIES, NODE_EXPORTER_VARIABLES } from './grafana/node-exporter-queries.ts';
 import { substitute, substituteSql, type Variables } from './grafana/substitute.ts';
 import { PostgresCluster, waitUntil, type PostgresInstance } from './postgres/cluster.ts';
-import { startAgent, startCollector, type Program, type RunningCollector } from './programs.ts';
+import { runToEnd, startAgent, startCollector, type Program, type RunningCollector } from './programs.ts';
 import { startPrometheus, type RunningPrometheus } from './prometheus.ts';
 
 const NAMES = Object.keys(DASHBOARDS);
@@ -87,6 +87,68 @@ describe('the dashboards as files', () => {
     expect(bounds('node', 'Memory usage')).toEqual([null, 0.75, 0.9]);
     expect(bounds('node', 'Used over time')).toEqual([null, 0.7, 0.85]);
     expect(bounds('postgresql', 'Bytes behind')).toEqual([null, 104_857_600]);
+  });
+});
+
+/** The statements of a document, block by block. */
+function statementsIn(document: string): string[] {
+  const text = readFileSync(new URL(`../../docs/how-to/${document}`, import.meta.url), 'utf8');
+  return [...text.matchAll(/^```sql\n([\s\S]*?)^```$/gm)].map((match) => match[1]!);
+}
+
+describe.each(PostgresCluster.versions())("the views in a PostgreSQL %i of one's own", (version) => {
+  const [makeReader, makeUser, example] = statementsIn('grafana.md');
+  let cluster: PostgresCluster;
+  let server: PostgresInstance;
+
+  beforeAll(async () => {
+    cluster = new PostgresCluster();
+    server = await cluster.startPrimary({ version, name: 'own' });
+    // As docs/how-to/external-postgresql.md says. The schema must not be called like this role.
+    await cluster.sql(server, 'CREATE ROLE tidemark LOGIN');
+  });
+  afterAll(() => cluster?.stopAll());
+
+  const urlOf = (user: string, database: string): string => `postgresql://${user}@${server.host}:${server.port}/${database}`;
+
+  async function migrated(database: string): Promise<string> {
+    await cluster.sql(server, `CREATE DATABASE ${database} OWNER tidemark`);
+    const environment = { TIDEMARK_DATABASE_URL: urlOf('tidemark', database) };
+    const first = await runToEnd('collector', ['migrate'], environment);
+    expect(first, first.stderr).toMatchObject({ code: 0, stdout: expect.stringContaining('views') as string });
+    return (await runToEnd('collector', ['migrate'], environment)).stdout;
+  }
+
+  async function as(user: string, database: string, statement: string): Promise<Record<string, unknown>[]> {
+    const client = new pg.Client({ connectionString: urlOf(user, database) });
+    await client.connect();
+    try {
+      return (await client.query<Record<string, unknown>>(statement)).rows;
+    } finally {
+      await client.end();
+    }
+  }
+
+  test('are made by a role that may make no roles, and its own names stay its own', async () => {
+    expect(await migrated('first')).toBe('The database is up to date.\n');
+    expect(await cluster.sql(server, "SELECT FROM pg_roles WHERE rolname = 'tidemark_grafana'")).toEqual([]);
+    expect(await as('tidemark', 'first', "SELECT 'nodes'::regclass = 'public.nodes'::regclass AS own")).toEqual([{ own: true }]);
+  });
+
+  test('are read by the role that the how-to has an administrator make, and by nobody else', async () => {
+    await cluster.sql(server, makeReader!, [], 'first');
+    await cluster.sql(server, makeUser!, [], 'first');
+    await as('tidemark', 'first', "INSERT INTO nodes (name, created_at, state_changed_at) VALUES ('db1', now(), now())");
+    expect(await as('grafana', 'first', 'SELECT node FROM tidemark_views.nodes')).toEqual([{ node: 'db1' }]);
+    expect(await as('grafana', 'first', example!)).toEqual([]);
+    await expect(as('grafana', 'first', 'SELECT FROM public.nodes')).rejects.toThrow(/permission denied for table nodes/);
+    await cluster.sql(server, 'CREATE ROLE stranger LOGIN');
+    await expect(as('stranger', 'first', 'SELECT FROM tidemark_views.nodes')).rejects.toThrow(/permission denied for schema/);
+  });
+
+  test('are granted to the role at once where it is there already', async () => {
+    await migrated('second');
+    expect(await as('grafana', 'second', 'SELECT node FROM tidemark_views.samples')).toEqual([]);
   });
 });
 
