@@ -2,12 +2,13 @@
  * Agents whose clock is an hour off, from the start or from one moment to the next (libfaketime: the wall clock
  * alone, as nobody sets the monotonic one): seen, said, and every stored time is right all the same.
  */
-import { mkdtempSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { NodeDetail, OverviewNode, Overview } from '@tidemark/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitUntil } from '../postgres/cluster.ts';
+import { fakeTime } from './fake-time.ts';
 import { runToEnd, startAgent, startCollector, type Program, type RunningCollector } from '../programs.ts';
 
 const HOUR_S = 3_600;
@@ -19,38 +20,15 @@ const startedAt = Date.now();
 let collector: RunningCollector;
 const agents: Program[] = [];
 
-function fakeTimeLibrary(): string {
-  for (const place of ['/usr/lib', '/usr/lib64', '/usr/local/lib'])
-    for (const triple of ['', ...readdirSync(place)]) {
-      const file = join(place, triple, 'faketime', 'libfaketime.so.1');
-      try {
-        readdirSync(join(file, '..'));
-        return file;
-      } catch {
-        // Not there.
-      }
-    }
-  throw new Error('libfaketime is not installed: apt-get install faketime');
-}
-
 const shiftFile = (name: Name): string => join(directory, name, 'shift');
 
 beforeAll(async () => {
-  const library = fakeTimeLibrary();
   collector = await startCollector({ dataDir: join(directory, 'collector') });
   for (const [name, shift] of Object.entries(NODES) as [Name, string][]) {
     const { token } = await collector.api<{ token: string }>('POST', '/api/telemetry/nodes', { name });
     mkdirSync(join(directory, name), { recursive: true });
     writeFileSync(shiftFile(name), shift);
-    const environment = {
-      LD_PRELOAD: library,
-      FAKETIME_TIMESTAMP_FILE: shiftFile(name),
-      FAKETIME_NO_CACHE: '1',
-      FAKETIME_DONT_FAKE_MONOTONIC: '1',
-      FAKETIME_DONT_RESET: '1',
-      // Times of files stay true.
-      NO_FAKE_STAT: '1',
-    };
+    const environment = fakeTime(shiftFile(name));
     agents.push(
       startAgent({ collectorUrl: collector.url, token, hostname: name, directory: join(directory, name), intervalSeconds: 1, environment }),
     );
