@@ -7,6 +7,10 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { gzipSync } from 'node:zlib';
 import type { Problem, ProblemCode } from '@tidemark/protocol';
 import { fakeFleet, type FakeFleet, type FakeFleetOptions } from './fleet.ts';
+import { MockAlerts, type AlertScene, type MockReply } from './mock-alerts.ts';
+import { MockEvents, type MockStream } from './mock-events.ts';
+import { MockNodes } from './mock-nodes.ts';
+import { MOCK_RULES, mockChannels, mockRuleList, mockSettings } from './mock-rules.ts';
 
 /** `hang` takes requests and never answers; `cut` closes the connection; a problem answers with its document. */
 export type MockTrouble =
@@ -20,6 +24,10 @@ export interface MockApiOptions extends FakeFleetOptions {
   /** Without it the session comes from signing in. */
   signedIn?: boolean;
   now?: () => number;
+  /** What the alerts shall be; none, without it. */
+  alerts?: AlertScene;
+  /** How the event stream behaves; open, without it. */
+  stream?: MockStream;
 }
 
 export interface MockApi {
@@ -29,6 +37,14 @@ export interface MockApi {
   setFleet(options: FakeFleetOptions): void;
   /** Forgets every session, as a restart with a new secret would. */
   endSessions(): void;
+  /** Sets other alerts; open pages learn of it as from a collector that was started anew. */
+  setAlerts(scene: AlertScene): void;
+  setStream(stream: MockStream): void;
+  /** What the signed-in may: "read" may look, not change. */
+  setRole(role: 'admin' | 'read'): void;
+  readonly alerts: MockAlerts;
+  readonly events: MockEvents;
+  /** Whole fleets told: asked for, or as a stream's first event. */
   readonly overviewsServed: number;
 }
 
@@ -40,11 +56,11 @@ function sendProblem(response: ServerResponse, status: number, code: ProblemCode
   response.writeHead(status, { 'content-type': 'application/problem+json', ...retry }).end(JSON.stringify(body));
 }
 
-function sendJson(request: IncomingMessage, response: ServerResponse, body: unknown): void {
+function sendJson(request: IncomingMessage, response: ServerResponse, body: unknown, status = 200): void {
   const text = JSON.stringify(body);
   const packed = text.length > 1_024 && /\bgzip\b/.test(request.headers['accept-encoding']?.toString() ?? '');
   const encoding = packed ? { 'content-encoding': 'gzip' } : {};
-  response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store', ...encoding });
+  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', ...encoding });
   response.end(packed ? gzipSync(text, { level: 1 }) : text);
 }
 
@@ -66,6 +82,17 @@ export function mockApi(options: MockApiOptions): MockApi {
   let fleet: FakeFleet = fakeFleet(options, now());
   let trouble: MockTrouble = { kind: 'none' };
   let overviewsServed = 0;
+  let role: 'admin' | 'read' = 'admin';
+  let stream: MockStream = options.stream ?? 'open';
+  const nodes = new MockNodes(now);
+  const overview = () => nodes.overview(fleet.overview(now()));
+  const events = new MockEvents(overview);
+  const alerts = new MockAlerts(
+    now,
+    (alert) => events.tell('alert', alert),
+    () => events.tell('changed', { what: 'silences' }),
+  );
+  alerts.set(options.alerts ?? 'none', overview());
 
   const signedIn = (request: IncomingMessage): boolean => {
     const cookie = /(?:^|;\s*)tidemark_session=([0-9a-f]+)/.exec(request.headers.cookie ?? '')?.[1];
@@ -86,6 +113,59 @@ export function mockApi(options: MockApiOptions): MockApi {
       response.writeHead(204, { 'set-cookie': `tidemark_session=${id}; HttpOnly; SameSite=Strict; Path=/` }).end();
     });
 
+  const elsewhere = (method: string, url: URL, text: string): MockReply => {
+    let body: Record<string, unknown>;
+    try {
+      body = text === '' ? {} : (JSON.parse(text) as Record<string, unknown>);
+    } catch {
+      return { status: 400, body: 'body_malformed' };
+    }
+    const [, , kind = '', id, verb] = url.pathname.split('/').map(decodeURIComponent);
+    const ok = (value: unknown): MockReply => (value === undefined ? { status: 404, body: 'alert_unknown' } : { status: 200, body: value });
+    switch (`${method} ${kind}${id === undefined ? '' : '/X'}${verb === undefined ? '' : `/${kind === 'telemetry' ? 'X' : verb}`}`) {
+      case 'GET alerts':
+        return ok(alerts.list(url.searchParams));
+      case 'GET alerts/X':
+        return ok(alerts.detail(id ?? ''));
+      case 'POST alerts/X/acknowledge':
+        return alerts.acknowledge(id ?? '', body);
+      case 'DELETE alerts/X/acknowledge':
+        return alerts.unacknowledge(id ?? '');
+      case 'POST alerts/X/close':
+        return alerts.close(id ?? '');
+      case 'GET silences':
+        return ok(alerts.silences());
+      case 'POST silences':
+        return alerts.silence(body as Parameters<typeof alerts.silence>[0]);
+      case 'DELETE silences/X':
+        return alerts.endSilence(id ?? '');
+      case 'GET rules':
+        return ok(mockRuleList(now()));
+      case 'GET rules/X':
+        return ok({ rules: MOCK_RULES.map((rule) => ({ ...rule, applies: rule.enabled && rule.inactiveBecause === null })) });
+      case 'GET channels':
+        return ok({ channels: mockChannels(now()) });
+      case 'POST channels/X/test':
+        return ok(
+          id === 'team-mail'
+            ? { delivered: false, answer: '451 4.7.1 Greylisting in action, please come back later', milliseconds: 812 }
+            : { delivered: true, answer: '200 OK: {"status":"queued"}', milliseconds: 143 },
+        );
+      case 'GET settings':
+        return ok(mockSettings());
+      case 'GET telemetry/X':
+        return ok(nodes.list(fleet.overview(now())));
+      case 'POST telemetry/X':
+        return nodes.add(fleet.overview(now()), body);
+      case 'POST telemetry/X/X': {
+        const [, , , , name = '', step = ''] = url.pathname.split('/').map(decodeURIComponent);
+        return nodes.act(fleet.overview(now()), name, step, body);
+      }
+      default:
+        return { status: 404, body: 'not_found' };
+    }
+  };
+
   const answer = (request: IncomingMessage, response: ServerResponse, path: string): void => {
     if (path === '/health') return sendJson(request, response, { status: 'ok' });
     if (path === '/api/session' && request.method === 'POST') return signIn(request, response);
@@ -96,11 +176,29 @@ export function mockApi(options: MockApiOptions): MockApi {
       response.writeHead(204, { 'set-cookie': 'tidemark_session=; Max-Age=0; Path=/' }).end();
       return;
     }
-    if (path === '/api/session')
-      return sendJson(request, response, { role: 'admin', expiresAt: new Date(now() + SESSION_MS).toISOString() });
+    if (path === '/api/session') return sendJson(request, response, { role, expiresAt: new Date(now() + SESSION_MS).toISOString() });
     if (path === '/api/telemetry/overview') {
       overviewsServed += 1;
-      return sendJson(request, response, fleet.overview(now()));
+      return sendJson(request, response, overview());
+    }
+    if (path === '/api/events' && stream !== 'absent') {
+      overviewsServed += 1;
+      return events.join(response, stream === 'held');
+    }
+    if (request.method !== 'GET' || !/^\/api\/telemetry\/(?:overview|nodes\/|series)/.test(path)) {
+      if (role === 'read' && (request.method !== 'GET' || path === '/api/settings'))
+        return sendProblem(response, 403, 'role_insufficient', 'This credential may look, but not change anything.');
+      return readBody(request, (text) => {
+        const reply = elsewhere(request.method ?? 'GET', new URL(request.url ?? '/', 'http://mock'), text);
+        if (reply.status < 300)
+          return reply.status === 204 ? void response.writeHead(204).end() : sendJson(request, response, reply.body, reply.status);
+        sendProblem(response, reply.status, String(reply.body) as ProblemCode, `The mock says ${String(reply.body).replaceAll('_', ' ')}.`);
+      });
+    }
+    if (path === '/api/telemetry/series') {
+      const series = fleet.series(new URL(request.url ?? '/', 'http://mock').searchParams, now());
+      if (series !== undefined) return sendJson(request, response, series);
+      return sendProblem(response, 404, 'node_unknown', 'There is no such node.');
     }
     const name = /^\/api\/telemetry\/nodes\/([^/]+)$/.exec(path)?.[1];
     const detail = name === undefined ? undefined : fleet.detail(decodeURIComponent(name), now());
@@ -117,21 +215,40 @@ export function mockApi(options: MockApiOptions): MockApi {
         request.socket.destroy();
         return true;
       }
-      if (trouble.kind === 'problem' && (trouble.only === undefined || trouble.only === path))
+      // Who may not have the whole fleet may not have it as a stream either.
+      const asked = path === '/api/events' ? '/api/telemetry/overview' : path;
+      if (trouble.kind === 'problem' && (trouble.only === undefined || trouble.only === asked || trouble.only === path))
         sendProblem(response, trouble.status, trouble.code, trouble.detail, trouble.retryAfterSeconds);
       else answer(request, response, path);
       return true;
     },
     setTrouble(next) {
       trouble = next;
+      events.silent = next.kind === 'hang';
+      if (next.kind === 'cut' || next.kind === 'problem') events.end();
     },
     setFleet(next) {
       fleet = fakeFleet(next, now());
+      events.end();
     },
     endSessions() {
       sessions.clear();
       everyone = false;
+      events.end();
     },
+    setAlerts(scene) {
+      alerts.set(scene, overview());
+      events.end();
+    },
+    setStream(next) {
+      stream = next;
+      events.end();
+    },
+    setRole(next) {
+      role = next;
+    },
+    alerts,
+    events,
     get overviewsServed() {
       return overviewsServed;
     },

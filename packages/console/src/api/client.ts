@@ -1,15 +1,56 @@
 /**
- * The one place that speaks HTTP with the collector. Every call ends within its time and with an `Answer`, never
+ * The one place that knows the collector's addresses. Every call ends within its time and with an `Answer`, never
  * with an exception: a page is drawn from failures just as from figures.
  */
-import type { NodeDetail, Overview, Problem } from '@tidemark/protocol';
-import type { Answer, Failure } from './failure.ts';
+import type {
+  Acknowledge,
+  AlertDetail,
+  AlertList,
+  ChannelList,
+  ChannelTest,
+  NewSilence,
+  NodeDetail,
+  NodeList,
+  NodeSummary,
+  Overview,
+  RuleList,
+  SeriesResponse,
+  Settings,
+  SilenceList,
+} from '@tidemark/protocol';
+import { readEvents, type LiveEvent } from './events.ts';
+import type { Answer } from './failure.ts';
+import { createTransport, document, failureOf, isRecord, nothing, notTheForm, signOfLife, type Question } from './transport.ts';
 
 export interface Session {
   role: string;
-  /** ISO 8601. */
-  expiresAt: string;
+  /** ISO 8601; null for a token, which does not expire. */
+  expiresAt: string | null;
 }
+
+/** What to ask of the alerts; what is not given says nothing. */
+export interface AlertQuery {
+  state: 'open' | 'closed' | 'all';
+  node?: string;
+  rule?: string;
+  site?: string;
+  level?: string;
+  limit?: number;
+  /** The last id of the page before. */
+  before?: string;
+}
+
+export interface NewNode {
+  name: string;
+  site?: string;
+  tags?: Record<string, string>;
+}
+/** The token is told this once. */
+export interface NodeWithToken {
+  node: NodeSummary;
+  token: string;
+}
+export type NodeStep = 'approve' | 'revoke' | 'retire';
 
 export interface Api {
   session(signal?: AbortSignal): Promise<Answer<Session>>;
@@ -19,6 +60,38 @@ export interface Api {
   node(name: string, signal?: AbortSignal): Promise<Answer<NodeDetail>>;
   /** Whether the collector answers at all; cheap, and needs no session. */
   alive(signal?: AbortSignal): Promise<Answer<void>>;
+  /** What happens, as it happens. Ends when the stream does: ok when the collector ended it. */
+  events(onEvent: (event: LiveEvent) => void, signal: AbortSignal): Promise<Answer<void>>;
+
+  alerts(query: AlertQuery, signal?: AbortSignal): Promise<Answer<AlertList>>;
+  alert(id: string, signal?: AbortSignal): Promise<Answer<AlertDetail>>;
+  acknowledge(id: string, body: Acknowledge): Promise<Answer<void>>;
+  unacknowledge(id: string): Promise<Answer<void>>;
+  closeAlert(id: string): Promise<Answer<void>>;
+  silences(signal?: AbortSignal): Promise<Answer<SilenceList>>;
+  addSilence(body: NewSilence): Promise<Answer<void>>;
+  endSilence(id: string): Promise<Answer<void>>;
+
+  /** `query` as `GET /api/telemetry/series` has it. */
+  series(query: URLSearchParams, signal?: AbortSignal): Promise<Answer<SeriesResponse>>;
+  rules(signal?: AbortSignal): Promise<Answer<RuleList>>;
+  /** As they stand for one node, every layer applied. */
+  rulesFor(node: string, signal?: AbortSignal): Promise<Answer<RulesOfNode>>;
+  channels(signal?: AbortSignal): Promise<Answer<ChannelList>>;
+  testChannel(name: string): Promise<Answer<ChannelTest>>;
+  settings(signal?: AbortSignal): Promise<Answer<Settings>>;
+
+  nodes(signal?: AbortSignal): Promise<Answer<NodeList>>;
+  addNode(node: NewNode): Promise<Answer<NodeWithToken>>;
+  newToken(name: string): Promise<Answer<NodeWithToken>>;
+  renameNode(name: string, to: string): Promise<Answer<void>>;
+  stepNode(name: string, step: NodeStep): Promise<Answer<void>>;
+}
+
+/** A rule as it stands for one node; `applies` is false when it judges nothing there. */
+export type RuleOfNode = RuleList['rules'][number] & { applies?: boolean };
+export interface RulesOfNode {
+  rules: RuleOfNode[];
 }
 
 export interface ApiOptions {
@@ -29,104 +102,89 @@ export interface ApiOptions {
   aliveTimeoutMs: number;
 }
 
-const RETRY_AFTER_DEFAULT_MS = 10_000;
-const RETRY_AFTER_MOST_MS = 15 * 60_000;
-
-const isRecord = (value: unknown): value is Record<string, unknown> => typeof value === 'object' && value !== null;
-
-function asProblem(status: number, body: unknown): Problem {
-  const text = (key: string): string => {
-    const value = isRecord(body) ? body[key] : undefined;
-    return typeof value === 'string' ? value : '';
-  };
-  return {
-    type: text('type') || 'about:blank',
-    title: text('title') || `The collector answered ${status}`,
-    status,
-    code: text('code') || 'unknown',
-    detail: text('detail'),
-  };
-}
-
-function retryAfterMs(header: string | null): number {
-  const seconds = Number(header ?? Number.NaN);
-  if (!Number.isFinite(seconds) || seconds < 0) return RETRY_AFTER_DEFAULT_MS;
-  return Math.min(RETRY_AFTER_MOST_MS, Math.max(1_000, seconds * 1_000));
-}
-
-const isJson = (response: Response): boolean => /^application\/(?:[a-z.-]+\+)?json\b/i.test(response.headers.get('content-type') ?? '');
-
-async function failureOf(response: Response): Promise<Failure> {
-  // A balancer in front answers 502 and 503 with a page of its own: that is no word from the collector.
-  if (response.status >= 500 && !isJson(response)) return { kind: 'unreachable' };
-  const body: unknown = isJson(response) ? await response.json().catch(() => undefined) : undefined;
-  const problem = asProblem(response.status, body);
-  if (response.status === 401) return { kind: 'signed-out', problem };
-  if (response.status === 403) return { kind: 'forbidden', problem };
-  if (response.status === 429) return { kind: 'limited', problem, retryAfterMs: retryAfterMs(response.headers.get('retry-after')) };
-  return { kind: 'problem', problem };
-}
+/** A channel's other side may take its time, and the collector waits for it. */
+const CHANNEL_TEST_MS = 60_000;
 
 const isOverview = (body: unknown): body is Overview => isRecord(body) && typeof body['at'] === 'string' && Array.isArray(body['nodes']);
 const isNode = (body: unknown): body is NodeDetail =>
   isRecord(body) && typeof body['name'] === 'string' && Array.isArray(body['latest']) && Array.isArray(body['observations']);
 const isSession = (body: unknown): body is Session => isRecord(body) && typeof body['role'] === 'string';
+const isAlerts = (body: unknown): body is AlertList => isRecord(body) && Array.isArray(body['alerts']);
+const isAlert = (body: unknown): body is AlertDetail =>
+  isRecord(body) && isRecord(body['alert']) && Array.isArray(body['events']) && Array.isArray(body['telling']);
+const isSilences = (body: unknown): body is SilenceList => isRecord(body) && Array.isArray(body['silences']);
+const isSeries = (body: unknown): body is SeriesResponse => isRecord(body) && Array.isArray(body['series']);
+const isRules = (body: unknown): body is RuleList => isRecord(body) && Array.isArray(body['rules']);
+const isRulesOfNode = (body: unknown): body is RulesOfNode => isRecord(body) && Array.isArray(body['rules']);
+const isChannels = (body: unknown): body is ChannelList => isRecord(body) && Array.isArray(body['channels']);
+const isChannelTest = (body: unknown): body is ChannelTest => isRecord(body) && typeof body['delivered'] === 'boolean';
+const isSettings = (body: unknown): body is Settings =>
+  isRecord(body) && typeof body['version'] === 'string' && isRecord(body['storage']) && Array.isArray(body['options']);
+const isNodes = (body: unknown): body is NodeList => isRecord(body) && Array.isArray(body['nodes']);
+const isWithToken = (body: unknown): body is NodeWithToken => isRecord(body) && typeof body['token'] === 'string';
 
-interface Question<T> {
-  method?: 'GET' | 'POST' | 'DELETE';
-  path: string;
-  body?: unknown;
-  signal?: AbortSignal | undefined;
-  timeoutMs: number;
-  read: (response: Response) => Promise<Answer<T>>;
+/** A query string of what is given. */
+export function queryOf(parts: Record<string, string | number | undefined>): string {
+  const given = Object.entries(parts).flatMap(([name, value]): [string, string][] =>
+    value === undefined || value === '' ? [] : [[name, String(value)]],
+  );
+  return given.length === 0 ? '' : `?${new URLSearchParams(given).toString()}`;
 }
 
 /** Makes the client. It holds no state: the session is the browser's cookie. */
 export function createApi(options: ApiOptions): Api {
-  const ask = async <T>(question: Question<T>): Promise<Answer<T>> => {
-    const deadline = AbortSignal.timeout(question.timeoutMs);
-    const signal = question.signal === undefined ? deadline : AbortSignal.any([question.signal, deadline]);
-    try {
-      const response = await options.fetch(question.path, {
-        method: question.method ?? 'GET',
-        cache: 'no-store',
-        credentials: 'same-origin',
-        redirect: 'error',
-        signal,
-        headers: { accept: 'application/json', ...(question.body === undefined ? {} : { 'content-type': 'application/json' }) },
-        ...(question.body === undefined ? {} : { body: JSON.stringify(question.body) }),
-      });
-      return await question.read(response);
-    } catch {
-      return { ok: false, failure: question.signal?.aborted === true ? { kind: 'aborted' } : { kind: 'unreachable' } };
-    }
-  };
+  const transport = createTransport(options);
+  const ask = <T>(question: Question<T>): Promise<Answer<T>> => transport.ask(question);
+  const get = <T>(path: string, isForm: (body: unknown) => body is T, signal?: AbortSignal): Promise<Answer<T>> =>
+    ask({ path, signal, read: document(isForm) });
+  const post = <T>(path: string, isForm: (body: unknown) => body is T, body?: unknown, timeoutMs?: number): Promise<Answer<T>> =>
+    ask({ method: 'POST', path, body, ...(timeoutMs === undefined ? {} : { timeoutMs }), read: document(isForm) });
+  const act = (method: 'POST' | 'DELETE', path: string, body?: unknown): Promise<Answer<void>> =>
+    ask({ method, path, body, read: nothing });
+  const nodePath = (name: string): string => `/api/telemetry/nodes/${encodeURIComponent(name)}`;
+  const alertPath = (id: string): string => `/api/alerts/${encodeURIComponent(id)}`;
 
-  const document =
-    <T>(isForm: (body: unknown) => body is T) =>
-    async (response: Response): Promise<Answer<T>> => {
-      if (!response.ok) return { ok: false, failure: await failureOf(response) };
-      const body: unknown = isJson(response) ? await response.json() : undefined;
-      if (isForm(body)) return { ok: true, value: body };
-      const problem = { ...asProblem(response.status, undefined), title: 'This is not an answer of a collector' };
-      return { ok: false, failure: { kind: 'problem', problem } };
-    };
-  const nothing = async (response: Response): Promise<Answer<void>> =>
-    response.ok ? { ok: true, value: undefined } : { ok: false, failure: await failureOf(response) };
-  // Any word of the collector's own is a sign of life, a refusal too.
-  const signOfLife = async (response: Response): Promise<Answer<void>> => {
-    if (response.ok) return { ok: true, value: undefined };
-    const failure = await failureOf(response);
-    return failure.kind === 'unreachable' ? { ok: false, failure } : { ok: true, value: undefined };
-  };
-
-  const { timeoutMs } = options;
   return {
-    session: (signal) => ask({ path: '/api/session', signal, timeoutMs, read: document(isSession) }),
-    signIn: (token) => ask({ method: 'POST', path: '/api/session', body: { token }, timeoutMs, read: nothing }),
-    signOut: () => ask({ method: 'DELETE', path: '/api/session', timeoutMs, read: nothing }),
-    overview: (signal) => ask({ path: '/api/telemetry/overview', signal, timeoutMs, read: document(isOverview) }),
-    node: (name, signal) => ask({ path: `/api/telemetry/nodes/${encodeURIComponent(name)}`, signal, timeoutMs, read: document(isNode) }),
+    session: (signal) => get('/api/session', isSession, signal),
+    signIn: (token) => act('POST', '/api/session', { token }),
+    signOut: () => act('DELETE', '/api/session'),
+    overview: (signal) => get('/api/telemetry/overview', isOverview, signal),
+    node: (name, signal) => get(nodePath(name), isNode, signal),
     alive: (signal) => ask({ path: '/health', signal, timeoutMs: options.aliveTimeoutMs, read: signOfLife }),
+    events: (onEvent, signal) =>
+      ask<void>({
+        path: '/api/events',
+        signal,
+        timeoutMs: null,
+        async read(response) {
+          if (!response.ok) return { ok: false, failure: await failureOf(response) };
+          if (response.body === null || !/^text\/event-stream\b/i.test(response.headers.get('content-type') ?? ''))
+            return { ok: false, failure: notTheForm(response.status) };
+          await readEvents(response.body, onEvent);
+          return { ok: true, value: undefined };
+        },
+      }),
+
+    alerts: (query, signal) => get(`/api/alerts${queryOf({ ...query })}`, isAlerts, signal),
+    alert: (id, signal) => get(alertPath(id), isAlert, signal),
+    acknowledge: (id, body) => act('POST', `${alertPath(id)}/acknowledge`, body),
+    unacknowledge: (id) => act('DELETE', `${alertPath(id)}/acknowledge`),
+    closeAlert: (id) => act('POST', `${alertPath(id)}/close`),
+    silences: (signal) => get('/api/silences', isSilences, signal),
+    addSilence: (body) => act('POST', '/api/silences', body),
+    endSilence: (id) => act('DELETE', `/api/silences/${encodeURIComponent(id)}`),
+
+    series: (query, signal) => get(`/api/telemetry/series?${query.toString()}`, isSeries, signal),
+    rules: (signal) => get('/api/rules', isRules, signal),
+    rulesFor: (node, signal) => get(`/api/rules/applies${queryOf({ node })}`, isRulesOfNode, signal),
+    channels: (signal) => get('/api/channels', isChannels, signal),
+    testChannel: (name) => post(`/api/channels/${encodeURIComponent(name)}/test`, isChannelTest, undefined, CHANNEL_TEST_MS),
+    settings: (signal) => get('/api/settings', isSettings, signal),
+
+    nodes: (signal) => get('/api/telemetry/nodes', isNodes, signal),
+    addNode: (node) => post('/api/telemetry/nodes', isWithToken, node),
+    newToken: (name) => post(`${nodePath(name)}/token`, isWithToken),
+    renameNode: (name, to) => act('POST', `${nodePath(name)}/rename`, { name: to }),
+    stepNode: (name, step) => act('POST', `${nodePath(name)}/${step}`),
   };
 }

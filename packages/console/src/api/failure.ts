@@ -11,7 +11,7 @@ export type Failure =
   /** Too many requests; the collector says when to come back. */
   | { kind: 'limited'; problem: Problem; retryAfterMs: number }
   /** Everything else the collector says in a problem document. */
-  | { kind: 'problem'; problem: Problem }
+  | { kind: 'problem'; problem: Problem; retryAfterMs?: number }
   /** Given up by the console itself: a newer question took its place. */
   | { kind: 'aborted' };
 

@@ -9,10 +9,10 @@ import { WarningShape } from '../look/symbols.tsx';
 export function LinkBanner(): JSX.Element {
   const { feed, session } = useConsole();
   const link = feed.link.value;
-  const figures = feed.figures.value;
+  const freshness = feed.freshness.value;
   let text: JSX.Element | null = null;
-  if (session.active.value && figures !== null) {
-    const since = <Clock atMs={figures.wallAtMs} />;
+  if (session.active.value && freshness !== null) {
+    const since = <Clock atMs={freshness.wallAtMs} />;
     if (link.kind === 'lost') text = <>No answer from the collector since {since} — figures below are from then.</>;
     else if (link.kind === 'troubled')
       text = (

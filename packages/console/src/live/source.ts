@@ -1,6 +1,6 @@
 /**
- * Where live figures come from, behind one small interface: today by asking again and again, later by server-sent
- * events. A source never has two questions open at once and asks nothing while it is stopped.
+ * Where live figures come from, behind one small interface: by asking again and again here, by server-sent events in
+ * `stream-source.ts`. A source never has two questions open at once and asks nothing while it is stopped.
  */
 import type { Answer } from '../api/failure.ts';
 
@@ -14,7 +14,7 @@ export interface PollingOptions<T> {
   ask: (signal: AbortSignal) => Promise<Answer<T>>;
   onAnswer: (answer: Answer<T>) => void;
   /** From an answer to the next question. */
-  periodMs: number;
+  periodMs: number | (() => number);
   /** The same after a failure: short, so that the collector's return is seen soon. */
   retryMs: number;
 }
@@ -32,7 +32,8 @@ export function pollingSource<T>(options: PollingOptions<T>): LiveSource {
     options.onAnswer(answer);
     // onAnswer may have stopped the source: a session that ended.
     if (open !== mine) return;
-    let waitMs = answer.ok ? options.periodMs : options.retryMs;
+    const periodMs = typeof options.periodMs === 'function' ? options.periodMs() : options.periodMs;
+    let waitMs = answer.ok ? periodMs : options.retryMs;
     if (!answer.ok && answer.failure.kind === 'limited') waitMs = answer.failure.retryAfterMs;
     timer = setTimeout(() => void round(), waitMs);
   };
