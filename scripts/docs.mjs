@@ -44,8 +44,8 @@ function optionTable(declarations) {
     ['in the file', 'flag', 'in the environment', 'form', 'default', 'meaning'],
     Object.entries(declarations).map(([key, option]) => [
       code(key),
-      option.flag === false ? '' : code(`${flagOf(key)}${option.value === undefined ? '' : ` <${option.value}>`}`),
-      [environmentOf(key), ...(option.environment ?? [])].map(code).join(', '),
+      option.flag === false || option.fileOnly ? '' : code(`${flagOf(key)}${option.value === undefined ? '' : ` <${option.value}>`}`),
+      option.fileOnly ? '' : [environmentOf(key), ...(option.environment ?? [])].map(code).join(', '),
       formOf(option),
       option.default === undefined || (typeof option.default === 'object' && Object.keys(option.default).length === 0)
         ? ''

@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { LOG_LEVELS, declareOptions, type OptionValues } from '@tidemark/service';
 import { Type } from 'typebox';
 import type { ListenAddress } from './http/listen.ts';
+import { overrideOptions, ruleOptions } from './rules/options.ts';
 
 export const COLLECTOR_FILE = '/etc/tidemark/collector.yaml';
 
@@ -83,6 +84,8 @@ export const collectorOptions = declareOptions({
     value: 'format',
     default: 'auto',
   },
+  rules: ruleOptions,
+  overrides: overrideOptions,
 });
 
 export type CollectorConfig = OptionValues<typeof collectorOptions>;

@@ -36,7 +36,8 @@ export function shippedLayer(patch: Patch): Layer {
   return { kind: 'shipped', origin: undefined, selector: '', rank: [0, 0, 0, 0], applies: everywhere, patch, override: undefined };
 }
 
-export function fileLayer({ name: _, ...patch }: RuleForm, index: number): Layer {
+export function fileLayer(form: RuleForm, index: number): Layer {
+  const { name: _, ...patch } = form;
   return {
     kind: 'file',
     origin: { key: 'rules', index },

@@ -83,8 +83,9 @@ export function quantityForm(value: number, unit: RuleUnit): string {
   if (unit === 'ratio') return `${Number((value * 100).toPrecision(12))}%`;
   if (unit === 'seconds' && Number.isInteger(value) && value > 0) return durationText(value * 1_000);
   if (unit === 'seconds') return `${value}s`;
-  if (unit === 'bytes') {
-    for (const name of ['TiB', 'GiB', 'MiB', 'KiB']) if (value > 0 && value % SIZES[name]! === 0) return `${value / SIZES[name]!}${name}`;
+  if (unit === 'bytes' && value > 0) {
+    const name = ['TiB', 'GiB', 'MiB', 'KiB'].find((one) => Number.isInteger(value / SIZES[one]!));
+    if (name !== undefined) return `${value / SIZES[name]!}${name}`;
   }
   return String(value);
 }

@@ -5,6 +5,8 @@ export * from './failure.ts';
 export * from './files.ts';
 export * from './lifecycle.ts';
 export * from './log.ts';
+export * from './nearest.ts';
 export * from './options.ts';
+export * from './schema-mistakes.ts';
 export * from './terminal.ts';
 export * from './ticker.ts';

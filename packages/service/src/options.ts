@@ -9,6 +9,8 @@ import type { Static, TSchema } from 'typebox';
 import { Value } from 'typebox/value';
 import { LineCounter, isMap, isNode, isScalar, isSeq, parseDocument, type Document, type Pair } from 'yaml';
 import { EXIT, OperationalFailure, codeOf } from './failure.ts';
+import { nearest } from './nearest.ts';
+import type { Mistake } from './schema-mistakes.ts';
 
 export interface OptionDeclaration<S extends TSchema = TSchema> {
   schema: S;
@@ -30,6 +32,10 @@ export interface OptionDeclaration<S extends TSchema = TSchema> {
   refuseAsFlag?: (value: string) => string | undefined;
   /** Says what is wrong with a value that has parts, better than its schema does; empty for nothing. */
   mistakesOf?: (value: unknown) => readonly Mistake[];
+  /** Found in the file alone: no flag and no environment variable could say it. */
+  fileOnly?: true;
+  /** Says what is wrong with it beside other options; asked when those named and it are right by themselves. */
+  check?: { readonly beside: readonly string[]; readonly mistakes: (values: Readonly<Record<string, unknown>>) => readonly Mistake[] };
 }
 
 export type OptionDeclarations = Record<string, OptionDeclaration>;
@@ -50,7 +56,7 @@ export const environmentOf = (key: string): string => `TIDEMARK_${kebab(key).rep
 /** Adds the declared options, and `--config`, to a command. */
 export function addOptions(command: Command, declarations: OptionDeclarations): Command {
   for (const [key, option] of Object.entries(declarations)) {
-    if (option.flag === false) continue;
+    if (option.flag === false || option.fileOnly) continue;
     const fallback =
       option.default === undefined || (Array.isArray(option.default) && option.default.length === 0) || typeof option.default === 'object'
         ? ''
@@ -77,6 +83,8 @@ export interface LoadedOptions<V> {
   /** Where each value came from: "--flag", "TIDEMARK_X", "file:line" or "default". */
   sources: Record<string, string>;
   file: string | undefined;
+  /** Where a part of an option stands ("file:line"), or what its option comes from. */
+  placeOf: (key: string, path: readonly string[]) => string;
 }
 
 /** Reads, checks and merges all sources. Throws an OperationalFailure that lists every mistake. */
@@ -89,6 +97,11 @@ export function loadOptions<const D extends OptionDeclarations>(
   const file = readOptionFile(sources, mistakes);
   const values: Record<string, unknown> = {};
   const origin: Record<string, string> = {};
+  const wrong = new Set<string>();
+  const placeOf = (key: string, path: readonly string[]): string =>
+    file !== undefined && origin[key]?.startsWith(`${file.path}:`)
+      ? `${file.path}:${lineOf(file, [key, ...path])}`
+      : (origin[key] ?? 'default');
   if (file) reportUnknownKeys(file, declarations, mistakes);
   for (const [key, option] of Object.entries(declarations)) {
     const found = findValue(key, option, sources, file);
@@ -101,10 +114,14 @@ export function loadOptions<const D extends OptionDeclarations>(
     if (found.refusal !== undefined) mistakes.push(`${found.source}: ${found.refusal}`);
     const value = found.raw === undefined ? fromFile(option, found.value) : coerce(option, found.raw);
     for (const { path, text } of errorsOf(option, value)) {
-      const place = found.raw === undefined && file !== undefined ? `${file.path}:${lineOf(file, [key, ...path])}` : found.source;
-      mistakes.push(`${place}: ${found.source.startsWith('--') ? '' : `${key}: `}${text}`);
+      wrong.add(key);
+      mistakes.push(`${placeOf(key, path)}: ${found.source.startsWith('--') ? '' : `${key}: `}${text}`);
     }
     values[key] = value;
+  }
+  for (const [key, { check }] of Object.entries(declarations)) {
+    if (check === undefined || [key, ...check.beside].some((one) => wrong.has(one))) continue;
+    for (const { path, text } of check.mistakes(values)) mistakes.push(`${placeOf(key, path)}: ${key}: ${text}`);
   }
   if (mistakes.length > 0) {
     const noun = mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`;
@@ -113,7 +130,7 @@ export function loadOptions<const D extends OptionDeclarations>(
       EXIT.configuration,
     );
   }
-  return { values: values as OptionValues<D>, sources: origin, file: file?.path };
+  return { values: values as OptionValues<D>, sources: origin, file: file?.path, placeOf };
 }
 
 interface OptionFile {
@@ -138,8 +155,10 @@ function readOptionFile(sources: OptionSources, mistakes: string[]): OptionFile 
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, prettyErrors: false });
   const line = (offset: number | undefined): number => (offset === undefined ? 1 : counter.linePos(offset).line);
-  for (const error of document.errors) mistakes.push(`${path}:${line(error.pos[0])}: ${error.message}`);
-  if (document.errors.length > 0) return undefined;
+  // A tag that nobody knows is a warning to YAML, and a text that somebody forgot to quote here.
+  const misread = [...document.errors, ...document.warnings];
+  for (const { pos, message } of misread) mistakes.push(`${path}:${line(pos[0])}: ${message}${quotingHint(message)}`);
+  if (misread.length > 0) return undefined;
   const root = document.toJS() as unknown;
   if (root === null || root === undefined) return { path, document, line, root: {} };
   if (typeof root !== 'object' || Array.isArray(root)) {
@@ -147,6 +166,12 @@ function readOptionFile(sources: OptionSources, mistakes: string[]): OptionFile 
     return undefined;
   }
   return { path, document, line, root: root as Record<string, unknown> };
+}
+
+/** "!" and "*" begin something else in YAML than in a pattern. */
+function quotingHint(message: string): string {
+  if (/tag/i.test(message)) return `; a text that begins with "!" has to stand in quotes: '!…'`;
+  return /alias/i.test(message) ? `; a text that begins with "*" has to stand in quotes: '*…'` : '';
 }
 
 /** The line of what `path` leads to, or of the nearest thing around it that stands in the file. */
@@ -175,27 +200,6 @@ function reportUnknownKeys(file: OptionFile, declarations: OptionDeclarations, m
   }
 }
 
-/** The known name that `key` is most likely meant to be: spelled with other separators, or at most two letters off. */
-export function nearest(key: string, known: readonly string[]): string | undefined {
-  const plain = (name: string): string => name.replace(/[-_]/g, '').toLowerCase();
-  const ranked = known
-    .map((name) => ({ name, distance: editDistance(plain(key), plain(name)) }))
-    .toSorted((a, b) => a.distance - b.distance);
-  const best = ranked[0];
-  return best !== undefined && best.distance <= Math.min(2, Math.floor(best.name.length / 3)) ? best.name : undefined;
-}
-
-function editDistance(a: string, b: string): number {
-  let before = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const row = [i];
-    for (let j = 1; j <= b.length; j++)
-      row[j] = Math.min(before[j]! + 1, row[j - 1]! + 1, before[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1));
-    before = row;
-  }
-  return before[b.length]!;
-}
-
 interface FoundValue {
   source: string;
   /** Text from a flag or the environment, still to be coerced; `value` holds what the file said. */
@@ -205,13 +209,13 @@ interface FoundValue {
 }
 
 function findValue(key: string, option: OptionDeclaration, sources: OptionSources, file: OptionFile | undefined): FoundValue | undefined {
-  const flag = option.flag === false ? undefined : (sources.flags[key] as string | string[] | true | undefined);
+  const flag = option.flag === false || option.fileOnly ? undefined : (sources.flags[key] as string | string[] | true | undefined);
   if (flag !== undefined) {
     const texts = flag === true ? [] : Array.isArray(flag) ? flag : [flag];
     const refusal = texts.map((text) => option.refuseAsFlag?.(text)).find((sentence) => sentence !== undefined);
     return { source: flagOf(key), raw: flag, refusal };
   }
-  for (const name of [environmentOf(key), ...(option.environment ?? [])]) {
+  for (const name of option.fileOnly ? [] : [environmentOf(key), ...(option.environment ?? [])]) {
     const text = sources.environment[name];
     if (text === undefined || text === '') continue;
     return { source: name, raw: option.list || option.pairs ? text.split(/[\s,]+/).filter(Boolean) : text };
@@ -257,12 +261,6 @@ function fromFile(option: OptionDeclaration, value: unknown): unknown {
       ]),
     );
   return value;
-}
-
-export interface Mistake {
-  /** Steps from the option's value to what is wrong. */
-  path: string[];
-  text: string;
 }
 
 function errorsOf(option: OptionDeclaration, value: unknown): Mistake[] {
