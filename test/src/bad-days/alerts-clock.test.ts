@@ -33,7 +33,8 @@ beforeAll(async () => {
   }).start();
   [agent] = (await day.agents(['n1'])) as [RawAgent];
   const run = async (): Promise<void> => {
-    while (!isOver) {
+    const goesOn = (): boolean => !isOver;
+    while (goesOn()) {
       await report(agent, load);
       await pause(250);
     }
