@@ -3,6 +3,7 @@ import { isIP } from 'node:net';
 import { LOG_LEVELS, declareOptions, type OptionValues } from '@tidemark/service';
 import { Type } from 'typebox';
 import type { ListenAddress } from './http/listen.ts';
+import { channelsOption } from './notify/channels/index.ts';
 import { overrideOptions, ruleOptions } from './rules/options.ts';
 
 export const COLLECTOR_FILE = '/etc/tidemark/collector.yaml';
@@ -69,6 +70,7 @@ export const collectorOptions = declareOptions({
     value: 'days',
     default: 7,
   },
+  channels: channelsOption,
   logLevel: {
     schema: Type.Union(
       LOG_LEVELS.map((level) => Type.Literal(level)),

@@ -7,7 +7,7 @@ import { printable } from './table.ts';
 
 export interface CollectorClient {
   /** Resolves with the answer's document; rejects with a sentence. */
-  call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown): Promise<T>;
+  call<T>(method: 'GET' | 'POST' | 'DELETE', path: string, body?: unknown, options?: { timeoutMs?: number }): Promise<T>;
 }
 
 export interface ClientOptions {
@@ -20,7 +20,7 @@ const TIMEOUT_MS = 15_000;
 export function connectTo({ url, tokenFile }: ClientOptions): CollectorClient {
   const token = readToken(tokenFile);
   return {
-    async call(method, path, body) {
+    async call(method, path, body, { timeoutMs = TIMEOUT_MS } = {}) {
       let status: number;
       let text: string;
       try {
@@ -29,8 +29,8 @@ export function connectTo({ url, tokenFile }: ClientOptions): CollectorClient {
           method,
           headers: { authorization: `Bearer ${token}`, ...(body === undefined ? {} : { 'content-type': 'application/json' }) },
           ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-          headersTimeout: TIMEOUT_MS,
-          bodyTimeout: TIMEOUT_MS,
+          headersTimeout: timeoutMs,
+          bodyTimeout: timeoutMs,
         });
         status = response.statusCode;
         text = await response.body.text();

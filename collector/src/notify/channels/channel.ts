@@ -15,6 +15,8 @@ export interface MessageItem {
   readonly node: string;
   /** The alert's page in the console. */
   readonly url: string;
+  /** What to do: a link. */
+  readonly runbook: string | null;
   /** It was over before its firing could be delivered (as far as is known): this message says both. */
   readonly late: boolean;
 }
