@@ -155,5 +155,8 @@ export const OverrideForm = Type.Object(
 );
 export type OverrideForm = Static<typeof OverrideForm>;
 
-export const RulesForm = Type.Array(RuleForm, { maxItems: RULE_LIMITS.rules });
-export const OverridesForm = Type.Array(OverrideForm, { maxItems: RULE_LIMITS.overrides });
+export const RulesForm = Type.Array(RuleForm, { maxItems: RULE_LIMITS.rules, wanted: 'a list of rules: - {name: …}' });
+export const OverridesForm = Type.Array(OverrideForm, {
+  maxItems: RULE_LIMITS.overrides,
+  wanted: 'a list of overrides: - {rule: …, site: …}',
+});

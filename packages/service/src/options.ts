@@ -7,7 +7,7 @@ import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { Static, TSchema } from 'typebox';
 import { Value } from 'typebox/value';
-import { LineCounter, isMap, isNode, isScalar, isSeq, parseDocument, type Document, type Pair } from 'yaml';
+import { LineCounter, isMap, isNode, isScalar, isSeq, parseDocument, visit, type Document, type Pair } from 'yaml';
 import { EXIT, OperationalFailure, codeOf } from './failure.ts';
 import { nearest } from './nearest.ts';
 import type { Mistake } from './schema-mistakes.ts';
@@ -155,11 +155,16 @@ function readOptionFile(sources: OptionSources, mistakes: string[]): OptionFile 
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, prettyErrors: false });
   const line = (offset: number | undefined): number => (offset === undefined ? 1 : counter.linePos(offset).line);
-  // A tag that nobody knows is a warning to YAML, and a text that somebody forgot to quote here.
-  const misread = [...document.errors, ...document.warnings];
-  for (const { pos, message } of misread) mistakes.push(`${path}:${line(pos[0])}: ${message}${quotingHint(message)}`);
+  const misread = misreadIn(document);
+  for (const { offset, text: what } of misread) mistakes.push(`${path}:${line(offset)}: ${what}`);
   if (misread.length > 0) return undefined;
-  const root = document.toJS() as unknown;
+  let root: unknown;
+  try {
+    root = document.toJS();
+  } catch (error) {
+    mistakes.push(`${path}:1: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
   if (root === null || root === undefined) return { path, document, line, root: {} };
   if (typeof root !== 'object' || Array.isArray(root)) {
     mistakes.push(`${path}:1: the file must hold "option: value" lines`);
@@ -168,10 +173,22 @@ function readOptionFile(sources: OptionSources, mistakes: string[]): OptionFile 
   return { path, document, line, root: root as Record<string, unknown> };
 }
 
-/** "!" and "*" begin something else in YAML than in a pattern. */
-function quotingHint(message: string): string {
-  if (/tag/i.test(message)) return `; a text that begins with "!" has to stand in quotes: '!…'`;
-  return /alias/i.test(message) ? `; a text that begins with "*" has to stand in quotes: '*…'` : '';
+/** What YAML did not understand. "!" and "*" begin something else there than in a pattern, which is easily forgotten. */
+function misreadIn(document: Document): { offset: number | undefined; text: string }[] {
+  const misread: { offset: number | undefined; text: string }[] = document.errors.map(({ pos, message }) => ({
+    offset: pos[0],
+    text: message,
+  }));
+  for (const { pos, message } of document.warnings)
+    misread.push({ offset: pos[0], text: `${message}; a text that begins with "!" has to stand in quotes: '!…'` });
+  if (document.errors.length > 0) return misread;
+  visit(document, {
+    Alias(_, alias) {
+      if (alias.resolve(document) !== undefined) return;
+      misread.push({ offset: alias.range?.[0], text: `*${alias.source}: a text that begins with "*" has to stand in quotes: '*…'` });
+    },
+  });
+  return misread;
 }
 
 /** The line of what `path` leads to, or of the nearest thing around it that stands in the file. */
@@ -298,14 +315,26 @@ function masked(text: string): string {
   return text.replace(/(:\/\/[^:/@"]*):[^@"]*@/g, '$1:***@').replace(/([?&]password=)[^&"]*/gi, '$1***');
 }
 
-/** The configuration as it is in force, for `config check`: secrets and passwords in URLs are left out. */
-export function printOptions(declarations: OptionDeclarations, loaded: LoadedOptions<Record<string, unknown>>): string {
-  const rows = Object.entries(declarations).map(([key, option]) => {
-    const value = loaded.values[key];
+/** One option as it is in force, for people: secrets and passwords in URLs are left out. */
+export interface DescribedOption {
+  name: string;
+  value: string;
+  /** "--flag", "TIDEMARK_X", "file:line" or "default". */
+  source: string;
+}
+
+export function describeOptions(declarations: OptionDeclarations, loaded: LoadedOptions<Record<string, unknown>>): DescribedOption[] {
+  return Object.entries(declarations).map(([name, option]) => {
+    const value = loaded.values[name];
     const text = value === undefined ? '(not set)' : option.secret ? '(secret)' : masked(JSON.stringify(value));
-    return [key, text, loaded.sources[key] ?? 'default'];
+    return { name, value: text, source: loaded.sources[name] ?? 'default' };
   });
-  const width = (column: number): number => Math.max(...rows.map((row) => row[column]!.length));
-  const [first, second] = [width(0), width(1)];
-  return rows.map(([key, text, source]) => `${key!.padEnd(first)}  ${text!.padEnd(second)}  ${source!}`).join('\n');
+}
+
+/** The configuration as it is in force, for `config check`. */
+export function printOptions(declarations: OptionDeclarations, loaded: LoadedOptions<Record<string, unknown>>): string {
+  const rows = describeOptions(declarations, loaded);
+  const width = (column: 'name' | 'value'): number => Math.max(...rows.map((row) => row[column].length));
+  const [first, second] = [width('name'), width('value')];
+  return rows.map(({ name, value, source }) => `${name.padEnd(first)}  ${value.padEnd(second)}  ${source}`).join('\n');
 }
