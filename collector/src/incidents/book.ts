@@ -6,8 +6,25 @@
 import type { AlertLevel } from '@tidemark/protocol';
 import type { Book, Delivery, Entry, Incident, Opening, Silence, Told } from './entry.ts';
 
-/** An entry with its place in the journal: positions only grow. */
-export type RecordedEntry = Entry & { readonly position: number };
+/** An entry with its place in the journal: positions only grow. An answer also says which alerts its message was about. */
+export type RecordedEntry = Entry & { readonly position: number; readonly about?: readonly string[] };
+
+/** The alerts an entry is about. */
+export function aboutOf(entry: RecordedEntry): readonly string[] {
+  switch (entry.kind) {
+    case 'opened':
+      return [entry.opening.incidentId];
+    case 'silenced':
+    case 'unsilenced':
+      return [];
+    case 'attempted':
+      return [...new Set(entry.items.map(({ incidentId }) => incidentId))];
+    case 'answered':
+      return entry.about ?? [];
+    default:
+      return [entry.incidentId];
+  }
+}
 
 /** Which entry made a thing what it is: of two states of it the later one is known by this. */
 export interface Mark {
@@ -129,27 +146,27 @@ export class IncidentBook implements Book {
     };
   }
 
-  /** Applies one entry. Returns the ids of the incidents that it is about, changed or not; nothing for one applied before. */
-  apply(entry: RecordedEntry): readonly string[] {
-    if (!isLater(entry, this.#mark)) return [];
+  /** Applies one entry; one that was applied before changes nothing. */
+  apply(entry: RecordedEntry): void {
+    if (!isLater(entry, this.#mark)) return;
     this.#mark = { epoch: entry.epoch, position: entry.position };
     switch (entry.kind) {
       case 'opened':
         if (this.incident(entry.opening.incidentId) === undefined) this.#put(opened(entry.opening, entry));
-        return [entry.opening.incidentId];
+        return;
       case 'level':
       case 'data':
       case 'closed':
       case 'acknowledged':
       case 'unacknowledged':
         this.#change(entry.incidentId, entry, (incident) => changed(incident, entry));
-        return [entry.incidentId];
+        return;
       case 'silenced':
         this.#silences.set(entry.silence.silenceId, { ...entry.silence, createdAt: entry.at, ...markOf(entry) });
-        return [];
+        return;
       case 'unsilenced':
         this.#silences.delete(entry.silenceId);
-        return [];
+        return;
       case 'attempted':
         return this.#attempted(entry);
       case 'answered':
@@ -172,38 +189,34 @@ export class IncidentBook implements Book {
     }
   }
 
-  #attempted(entry: Of<'attempted'>): readonly string[] {
+  #attempted(entry: Of<'attempted'>): void {
     const { deliveryId, channel, thread, attempt, items, at } = entry;
-    const ids = items.map(({ incidentId }) => incidentId);
     const before = this.#deliveries.get(deliveryId);
-    if (before !== undefined && before.attempt > attempt) return ids;
+    if (before !== undefined && before.attempt > attempt) return;
     this.#deliveries.set(deliveryId, { deliveryId, channel, thread, attempt, items, attemptedAt: at, retryAt: null, ...markOf(entry) });
     for (const { incidentId, status, level } of items)
       this.#change(incidentId, entry, (incident) =>
         withTold(incident, channel, { status, level, deliveryId, thread, at, confirmed: false }),
       );
-    return ids;
   }
 
-  #answered(entry: Of<'answered'>): readonly string[] {
+  #answered(entry: Of<'answered'>): void {
     const { deliveryId, channel, outcome, retryAt, answer, at, configuration } = entry;
     const delivery = this.#deliveries.get(deliveryId);
     if (outcome === 'gone')
       this.#gone.set(channel, { channel, at, answer, ...(configuration === undefined ? {} : { configuration }), ...markOf(entry) });
     if (outcome === 'delivered') this.#gone.delete(channel);
-    if (delivery === undefined) return [];
+    if (delivery === undefined) return;
     if (outcome === 'retry' && retryAt !== null) {
       // An answer that came after the next attempt began says nothing about that one.
       if (entry.attempt >= delivery.attempt) this.#deliveries.set(deliveryId, { ...delivery, retryAt, ...markOf(entry) });
     } else this.#deliveries.delete(deliveryId);
-    const ids = delivery.items.map(({ incidentId }) => incidentId);
-    for (const id of ids)
-      this.#change(id, entry, (incident) => {
+    for (const { incidentId } of delivery.items)
+      this.#change(incidentId, entry, (incident) => {
         const told = incident.told.get(channel);
         if (outcome !== 'delivered' || told?.deliveryId !== deliveryId || told.confirmed) return incident;
         return withTold(incident, channel, { ...told, confirmed: true });
       });
-    return ids;
   }
 
   #change(id: string, mark: Mark, change: (incident: KeptIncident) => KeptIncident): void {

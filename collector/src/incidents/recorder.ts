@@ -4,7 +4,7 @@
  */
 import type { Clock } from '@tidemark/service';
 import { IncidentBook, type RecordedEntry } from './book.ts';
-import type { Entry, Happening, IncidentRecorder } from './entry.ts';
+import type { DeliveryItem, Entry, Happening, IncidentRecorder } from './entry.ts';
 import { newId, type RandomBytes } from './id.ts';
 
 /** Where entries are kept before they take effect. Hands them to `take` in the order they were given in. */
@@ -21,10 +21,12 @@ export interface RecorderOptions {
 }
 
 /** One that was over this long ago and told is let go of; so long the API has it without the database. */
-const KEEP_CLOSED_MS = 3_600_000;
+export const KEEP_CLOSED_MS = 3_600_000;
 /** So long a channel that takes nothing, or that is configured no more, is waited for. */
-const KEEP_UNTOLD_MS = 7 * 86_400_000;
+export const KEEP_UNTOLD_MS = 7 * 86_400_000;
 const CLOSED_MAX = 20_000;
+/** Messages of which it is remembered what they are about; an answer comes soon or never. */
+const DELIVERIES_MAX = 10_000;
 
 /** No text of anybody's is longer than this in the journal. */
 const TEXT_MAX = 10_000;
@@ -34,6 +36,8 @@ export class Recorder implements IncidentRecorder {
   readonly epoch: number;
   readonly #options: RecorderOptions;
   readonly #listeners: ((entries: readonly Entry[]) => void)[] = [];
+  /** What each message is about, for the answers to it. */
+  readonly #about = new Map<string, readonly string[]>();
   #position: number;
   #supersededBy: number | undefined;
   #closed = false;
@@ -43,6 +47,7 @@ export class Recorder implements IncidentRecorder {
     this.book = options.book;
     this.epoch = options.epoch;
     this.#position = options.book.mark.position;
+    for (const { deliveryId, items } of this.book.deliveries()) this.#remember(deliveryId, items);
   }
 
   /** The epoch of the collector that has taken over from this one. From then on nothing is recorded here any more. */
@@ -54,9 +59,12 @@ export class Recorder implements IncidentRecorder {
     if (happenings.length === 0 || this.#supersededBy !== undefined || this.#closed) return Promise.resolve();
     const { clock, random } = this.#options;
     const now = clock.wallMs();
-    const entries = happenings.map(
-      (happening) => storable({ ...happening, id: newId(now, random), epoch: this.epoch, position: ++this.#position }) as RecordedEntry,
-    );
+    const entries = happenings.map((happening) => {
+      if (happening.kind === 'attempted') this.#remember(happening.deliveryId, happening.items);
+      const about = happening.kind === 'answered' ? { about: this.#about.get(happening.deliveryId) ?? [] } : {};
+      const entry = { ...happening, ...about, id: newId(now, random), epoch: this.epoch, position: ++this.#position };
+      return storable(entry) as RecordedEntry;
+    });
     return this.#options.log.append(entries);
   }
 
@@ -78,6 +86,14 @@ export class Recorder implements IncidentRecorder {
   /** Nothing is recorded from here on; what waits still is. */
   close(): void {
     this.#closed = true;
+  }
+
+  #remember(deliveryId: string, items: readonly DeliveryItem[]): void {
+    this.#about.delete(deliveryId);
+    this.#about.set(deliveryId, [...new Set(items.map(({ incidentId }) => incidentId))]);
+    if (this.#about.size <= DELIVERIES_MAX) return;
+    const [oldest] = this.#about.keys();
+    this.#about.delete(oldest!);
   }
 
   /** Lets go of what nobody asks for any more; `mirrored` is how far the database has everything. */
