@@ -146,43 +146,40 @@ export class Journal {
   #work(): Promise<void> {
     if (!this.#isWorking) {
       this.#isWorking = true;
-      this.#working = this.#writeAll();
+      this.#working = this.#writeQueue();
     }
     return this.#working;
   }
 
-  async #writeAll(): Promise<void> {
+  async #writeQueue(): Promise<void> {
     try {
-      await this.#writeQueue();
+      while (this.#queue.length > 0 || this.#retryDue) {
+        if (this.#retryDue) {
+          this.#retryDue = false;
+          await this.#begin();
+        } else await this.#writeAppends(this.#queue.splice(0));
+      }
     } finally {
-      // At once, and not a moment later: what is appended in between would wait for ever.
+      // In the same moment in which the queue was seen empty: what is appended a moment later must not wait for ever.
       this.#isWorking = false;
     }
   }
 
-  async #writeQueue(): Promise<void> {
-    while (this.#queue.length > 0 || this.#retryDue) {
-      if (this.#retryDue) {
-        this.#retryDue = false;
-        await this.#begin();
-        continue;
+  async #writeAppends(appends: readonly Append[]): Promise<void> {
+    const entries = appends.flatMap((append) => append.entries);
+    if (this.#trouble !== undefined) this.#wait(entries);
+    else {
+      try {
+        await this.#write(entries);
+      } catch (error) {
+        this.#failed(error);
+        this.#wait(entries);
       }
-      const appends = this.#queue.splice(0);
-      const entries = appends.flatMap((append) => append.entries);
-      if (this.#trouble !== undefined) this.#wait(entries);
-      else {
-        try {
-          await this.#write(entries);
-        } catch (error) {
-          this.#failed(error);
-          this.#wait(entries);
-        }
-      }
-      for (const append of appends) {
-        this.#takenPosition = append.entries.at(-1)?.position ?? this.#takenPosition;
-        this.#options.take(append.entries);
-        append.done();
-      }
+    }
+    for (const append of appends) {
+      this.#takenPosition = append.entries.at(-1)?.position ?? this.#takenPosition;
+      this.#options.take(append.entries);
+      append.done();
     }
   }
 
