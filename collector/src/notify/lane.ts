@@ -39,6 +39,8 @@ export interface LaneContext {
 export const RETRY_BOUNDS = { baseMs: 1_000, maxMs: 300_000 };
 /** Whatever a destination asks for: after an hour it is looked at again. */
 export const MAX_RETRY_AFTER_MS = 3_600_000;
+/** A new alert waits no longer than this for a channel that has failed often, unless that asked for it. */
+const FRESH_PAUSE_MS = 30_000;
 /** What is planned is looked at this often even when nothing is known to have changed (a clock that was set, a node's new tag). */
 const LOOK_AGAIN_MS = 30_000;
 /** What a channel gets to give up an attempt that was aborted, before the lane goes on without it. */
@@ -66,6 +68,7 @@ export class Lane {
   #failures = 0;
   /** On the monotonic clock, like `#dueAt`. */
   #pausedUntil = -Infinity;
+  #freshPausedUntil = -Infinity;
   /** When each delivery under way is tried again. One that is not in here is due. */
   readonly #dueAt = new Map<string, number>();
   #lastWasFresh = false;
@@ -114,8 +117,11 @@ export class Lane {
 
   /** Milliseconds until a delivery is tried again; 0 when it is due. */
   untilRetryMs(deliveryId: string): number {
-    const at = Math.max(this.#dueAt.get(deliveryId) ?? -Infinity, this.#pausedUntil);
-    return Math.max(0, at - this.#context.clock.monotonicMs());
+    return Math.max(0, this.#dueAtOf(deliveryId) - this.#context.clock.monotonicMs());
+  }
+
+  #dueAtOf(deliveryId: string): number {
+    return Math.max(this.#dueAt.get(deliveryId) ?? -Infinity, this.#pausedUntil);
   }
 
   plan(): ChannelWork {
@@ -148,7 +154,7 @@ export class Lane {
     // An attempt of this very millisecond was made before.
     this.#revivedAt = this.#context.clock.wallMs() + 1;
     this.#failures = 0;
-    this.#pausedUntil = -Infinity;
+    this.#pausedUntil = this.#freshPausedUntil = -Infinity;
     this.#dueAt.clear();
     this.#trouble = 'none';
     this.#context.onChange();
@@ -209,13 +215,13 @@ export class Lane {
     clearTimeout(this.#timer);
     if (this.gone !== undefined) return;
     const now = this.#context.clock.monotonicMs();
-    if (this.#pausedUntil > now) return this.#arm(this.#pausedUntil - now);
+    if (this.#freshPausedUntil > now) return this.#arm(this.#freshPausedUntil - now);
     const work = this.plan();
     for (const id of this.#dueAt.keys())
       if (!work.repeats.some((d) => d.deliveryId === id) && !work.held.some((d) => d.deliveryId === id)) this.#dueAt.delete(id);
     const attempt = this.#choose(work, now);
     if (attempt === undefined) {
-      const next = work.repeats.reduce((least, { deliveryId }) => Math.min(least, this.#dueAt.get(deliveryId) ?? now), Infinity);
+      const next = work.repeats.reduce((least, { deliveryId }) => Math.min(least, this.#dueAtOf(deliveryId)), Infinity);
       const silenceOver = work.wakeAt === null ? Infinity : Math.max(1, work.wakeAt - this.#context.clock.wallMs());
       return this.#arm(Math.min(next - now, silenceOver));
     }
@@ -236,7 +242,7 @@ export class Lane {
 
   /** New work before repetitions, but never twice in a row while one is due: neither may starve the other. */
   #choose(work: ChannelWork, now: number): (Attempt & { readonly replaces: Delivery | null }) | undefined {
-    const due = work.repeats.filter(({ deliveryId }) => (this.#dueAt.get(deliveryId) ?? -Infinity) <= now);
+    const due = work.repeats.filter(({ deliveryId }) => this.#dueAtOf(deliveryId) <= now);
     const fresh = work.fresh[0];
     const repeat = due.reduce<Delivery | undefined>(
       (first, d) => (first === undefined || d.attemptedAt < first.attemptedAt ? d : first),
@@ -300,6 +306,7 @@ export class Lane {
     if (outcome === 'delivered') {
       if (this.#trouble !== 'none') log.info({ channel, answer }, 'a channel takes messages again');
       this.#failures = 0;
+      this.#pausedUntil = this.#freshPausedUntil = -Infinity;
       this.#trouble = 'none';
       this.#lastDeliveredAt = clock.wallMs();
       return null;
@@ -327,9 +334,10 @@ export class Lane {
             MAX_RETRY_AFTER_MS,
           );
     const now = clock.monotonicMs();
-    // The channel pauses by how often it has failed, the message by how often it has: one message that is never taken
-    // holds up the others for a second, not for good.
+    // The channel pauses by how often it has failed, the message by how often it has, and new work for half a minute at
+    // most: one message that is never taken does not hold up the others.
     this.#pausedUntil = now + wait(this.#failures);
+    this.#freshPausedUntil = retryAfterMs === undefined ? Math.min(this.#pausedUntil, now + FRESH_PAUSE_MS) : this.#pausedUntil;
     const delayMs = Math.max(wait(attempt), this.#pausedUntil - now);
     this.#dueAt.set(deliveryId, now + delayMs);
     return delayMs;
@@ -365,7 +373,7 @@ export class Lane {
     this.#failures++;
     this.#trouble = 'unrecorded';
     this.#lastAnswer = `nothing is sent that is not in the journal: ${why}`;
-    this.#pausedUntil = clock.monotonicMs() + backoffMs(this.#failures, RETRY_BOUNDS, random);
+    this.#pausedUntil = this.#freshPausedUntil = clock.monotonicMs() + backoffMs(this.#failures, RETRY_BOUNDS, random);
     log.warn({ channel: this.#channel.name, why }, 'a message was not sent, or its answer not kept: nothing can be recorded');
   }
 
