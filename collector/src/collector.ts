@@ -3,15 +3,27 @@
  * the ways out. Everything it starts is stopped in the reverse order: no request is cut, what waits is
  * written, and the database goes last.
  */
-import { ensureDirectory, systemClock, type Clock, type Lifecycle, type Log } from '@tidemark/service';
+import {
+  OperationalFailure,
+  describeOptions,
+  ensureDirectory,
+  systemClock,
+  type Clock,
+  type Lifecycle,
+  type LoadedOptions,
+  type Log,
+} from '@tidemark/service';
 import type { FastifyInstance } from 'fastify';
 import { schedule } from 'node-cron';
-import { localUrl, parseListen, type CollectorConfig } from './config.ts';
+import { registerAlerting, startAlerting, type Alerting } from './alerting.ts';
+import { collectorOptions, localUrl, parseListen, type CollectorConfig } from './config.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './db/embedded/index.ts';
 import { readMigrations } from './db/migrate.ts';
 import { Partitions } from './db/partitions.ts';
 import { Database, type DatabaseAddress } from './db/pool.ts';
 import { makeUsable, whileStarting } from './db/usable.ts';
+import { EventHub } from './events/hub.ts';
+import { eventRoutes } from './events/routes.ts';
 import { FleetDirectory } from './fleet/directory.ts';
 import { fleetRoutes } from './fleet/routes.ts';
 import { FleetStore } from './fleet/store.ts';
@@ -31,24 +43,33 @@ import { watchForStalls } from './live/stall-watch.ts';
 import { ReportIntake } from './reports/intake.ts';
 import { reportRoutes } from './reports/routes.ts';
 import { ReportWriter } from './reports/writer.ts';
+import { ruleRoutes } from './rules/routes.ts';
+import { runbookRoutes } from './runbooks/routes.ts';
+import { channelRoutes } from './notify/index.ts';
 import { ReportReader } from './series/reread.ts';
 import { restoreLiveView } from './series/restore.ts';
 import { nodeSummary, seriesRoutes } from './series/routes.ts';
 import { SeriesStore } from './series/store.ts';
+import { settingsRoutes, type SettingsRoutesOptions } from './settings/routes.ts';
+import { SettingsStore } from './settings/store.ts';
 import { ReportStream } from './stream/stream.ts';
 
 export interface CollectorOptions {
-  config: CollectorConfig;
+  /** As it was loaded, with where everything comes from. */
+  configuration: LoadedOptions<CollectorConfig>;
+  /** Loads it again. Throws an OperationalFailure that names every mistake. */
+  reread: () => LoadedOptions<CollectorConfig>;
   version: string;
   migrationsDir: string;
   consoleDir: string;
+  runbooksDir: string;
   /** Grafana's dashboards, as generated files. */
   dashboardsDir: string;
   /** $XDG_RUNTIME_DIR, where there is one. */
   runtimeDir?: string | undefined;
   clock?: Clock;
   log: Log;
-  lifecycle: Pick<Lifecycle, 'onStop' | 'stopping'>;
+  lifecycle: Pick<Lifecycle, 'onStop' | 'onReload' | 'stopping'>;
 }
 
 export interface StartedCollector {
@@ -69,13 +90,17 @@ export interface Parts {
   own: OwnMetrics;
   intake: ReportIntake;
   components: Components;
+  alerting: Pick<Alerting, 'rules' | 'notifier' | 'reload'> & { incidents: Pick<Alerting['incidents'], 'recorder' | 'store'> };
+  hub: EventHub;
+  overview: FleetOverview;
 }
 
 const PARTITION_SCHEDULE = '7 * * * *';
 
 /** Starts a collector. Rejects with an OperationalFailure that says what to do when something it needs is not to be had. */
 export async function startCollector(options: CollectorOptions): Promise<StartedCollector> {
-  const { config, log, lifecycle } = options;
+  const { log, lifecycle } = options;
+  const config = options.configuration.values;
   const clock = options.clock ?? systemClock;
   const listen = parseListen(config.listen);
   await ensureListenable(listen);
@@ -127,6 +152,20 @@ export async function startCollector(options: CollectorOptions): Promise<Started
   lifecycle.onStop('stall watch', () => stalls.stop());
 
   const publicUrl = config.publicUrl === undefined ? undefined : new URL(config.publicUrl);
+  const baseUrl = (): URL => publicUrl ?? new URL(localUrl(listen));
+  const alerting = await startAlerting({
+    ...options,
+    clock,
+    database,
+    directory,
+    collectorUrl: () => baseUrl().href.replace(/\/+$/, ''),
+  });
+  alerting.notifier.start();
+  lifecycle.onStop('alerting', () => alerting.stop());
+  lifecycle.onReload(() => void reloadOnSignal(alerting, log));
+  const overview = new FleetOverview(view, directory, clock);
+  const hub = new EventHub({ clock, view, overview, nodes: () => directory.all() });
+
   const app = await buildServer({
     // Fastify announces its address by itself; the collector does that in its own words.
     log: log.child({ component: 'http' }, { level: log.isLevelEnabled('debug') ? 'debug' : 'warn' }),
@@ -140,12 +179,12 @@ export async function startCollector(options: CollectorOptions): Promise<Started
       else own.requestAnswered(method, routeOptions.url ?? 'none', status, seconds);
     },
   });
-  const components = registerComponents({ clock, database, directory, view, writer });
+  const components = registerComponents({ clock, database, directory, view, writer }, alerting);
   lifecycle.onStop('component watch', components.watch());
   addRoutes(
     app,
-    { clock, database, store, directory, view, own, intake, components },
-    { ...options, baseUrl: () => publicUrl ?? new URL(localUrl(listen)) },
+    { clock, database, store, directory, view, own, intake, components, alerting, hub, overview },
+    { ...options, baseUrl, settings: settingsOf(options, embedded) },
   );
   lifecycle.onStop('http', () => app.close());
   listen.port = await listenOn(app, listen);
@@ -153,16 +192,17 @@ export async function startCollector(options: CollectorOptions): Promise<Started
   return { url: localUrl(listen), listen, adminTokenFile: adminToken.file, embedded };
 }
 
-export interface RouteOptions extends Pick<CollectorOptions, 'consoleDir' | 'dashboardsDir'> {
+export interface RouteOptions extends Pick<CollectorOptions, 'consoleDir' | 'dashboardsDir' | 'runbooksDir'> {
   lifecycle: Pick<Lifecycle, 'stopping'>;
   /** Where this collector is reached from outside. */
   baseUrl: () => URL;
+  settings: Omit<SettingsRoutesOptions, 'clock' | 'store' | 'reload'>;
 }
 
 /** Every address of the collector, but for what the HTTP server has by itself (sign-in, description). */
 export function addRoutes(
   app: FastifyInstance,
-  { clock, database, store, directory, view, own, intake, components }: Parts,
+  { clock, database, store, directory, view, own, intake, components, alerting, hub, overview }: Parts,
   options: RouteOptions,
 ): void {
   healthRoutes(app, { components, clock, stopping: () => options.lifecycle.stopping });
@@ -173,18 +213,23 @@ export function addRoutes(
   fleetRoutes(app, { directory, store, summarise: (node) => nodeSummary(node, view.node(node.id)?.lastSeenAt) });
   liveRoutes(app, {
     fleet: directory,
-    overview: new FleetOverview(view, directory, clock),
+    overview,
     page: new MetricsPage(view, directory, own.registry),
     baseUrl: options.baseUrl,
   });
   seriesRoutes(app, { fleet: directory, view, store: new SeriesStore(database), clock });
+  ruleRoutes(app, { source: alerting.rules, fleet: directory });
+  channelRoutes(app, { notifier: alerting.notifier });
+  eventRoutes(app, { hub });
+  settingsRoutes(app, { ...options.settings, clock, store: new SettingsStore(database), reload: () => alerting.reload() });
+  runbookRoutes(app, options.runbooksDir);
   grafanaRoutes(app, options);
   consoleFiles(app, options.consoleDir);
 }
 
 type Watched = Pick<Parts, 'clock' | 'database' | 'directory' | 'view'> & { writer: ReportWriter };
 
-function registerComponents({ clock, database, directory, view, writer }: Watched): Components {
+function registerComponents({ clock, database, directory, view, writer }: Watched, alerting: Alerting): Components {
   const components = new Components(clock);
   components.register('database', true, () => {
     const { up, since, detail } = database.state;
@@ -195,8 +240,7 @@ function registerComponents({ clock, database, directory, view, writer }: Watche
     if (writer.trouble !== undefined) return { status: 'unhealthy', detail: `reports are judged but not stored: ${writer.trouble}` };
     return { status: 'healthy', detail: `${writer.depth} reports wait to be stored` };
   });
-  components.register('evaluation', false, () => ({ status: 'inactive', detail: 'no rules are judged by this version' }));
-  components.register('notification', false, () => ({ status: 'inactive', detail: 'nobody is notified by this version' }));
+  registerAlerting(components, alerting);
   components.register('agents', false, () => {
     const approved = [...directory.all()].filter(({ state }) => state === 'approved');
     const silent = approved.filter((node) => !isUp(view, node));
@@ -206,9 +250,37 @@ function registerComponents({ clock, database, directory, view, writer }: Watche
   return components;
 }
 
-async function startEmbedded({ config, log, lifecycle, runtimeDir }: CollectorOptions): Promise<EmbeddedPostgres> {
+async function reloadOnSignal(alerting: Alerting, log: Log): Promise<void> {
+  try {
+    const { rules, channels, needRestart } = await alerting.reload();
+    log.info({ rules, channels, needRestart }, 'the configuration was read again');
+  } catch (error) {
+    // Said by the rules' own log and by health; what was in force stays.
+    if (!(error instanceof OperationalFailure)) throw error;
+  }
+}
+
+function settingsOf({ configuration, version }: CollectorOptions, embedded: EmbeddedPostgres | undefined): RouteOptions['settings'] {
+  const { values, file } = configuration;
+  const database = values.databaseUrl === undefined ? 'embedded' : new URL(values.databaseUrl).host || 'a local socket';
+  return {
+    version,
+    file,
+    publicUrl: values.publicUrl,
+    retention: { reportDays: values.rawDays, observationDays: values.observationDays },
+    database,
+    embeddedDirectory: embedded === undefined ? undefined : values.dataDir,
+    // Rules and channels are shown as what they are, not as text.
+    options: () =>
+      describeOptions(collectorOptions, configuration).filter(
+        ({ name }) => !('fileOnly' in collectorOptions[name as keyof typeof collectorOptions]),
+      ),
+  };
+}
+
+async function startEmbedded({ configuration, log, lifecycle, runtimeDir }: CollectorOptions): Promise<EmbeddedPostgres> {
   const embedded = await startEmbeddedPostgres({
-    dataDir: config.dataDir,
+    dataDir: configuration.values.dataDir,
     log: log.child({ component: 'postgres' }),
     ...(runtimeDir === undefined ? {} : { runtimeDir }),
   });
@@ -218,7 +290,7 @@ async function startEmbedded({ config, log, lifecycle, runtimeDir }: CollectorOp
 
 async function openDatabase(
   address: DatabaseAddress,
-  { config, log, lifecycle, migrationsDir }: CollectorOptions,
+  { configuration, log, lifecycle, migrationsDir }: CollectorOptions,
   clock: Clock,
 ): Promise<Database> {
   const databaseLog = log.child({ component: 'database' });
@@ -226,12 +298,18 @@ async function openDatabase(
   databaseLog.level = log.isLevelEnabled('error') ? 'error' : log.level;
   const database = new Database({ address, clock, log: databaseLog });
   lifecycle.onStop('database', () => database.close());
-  await makeUsable(database, readMigrations(migrationsDir), log.child({ component: 'migrate' }), config.databaseUrl === undefined);
+  await makeUsable(
+    database,
+    readMigrations(migrationsDir),
+    log.child({ component: 'migrate' }),
+    configuration.values.databaseUrl === undefined,
+  );
   databaseLog.level = log.level;
   return database;
 }
 
-async function keepPartitions(database: Database, { config, log, lifecycle }: CollectorOptions, clock: Clock): Promise<Partitions> {
+async function keepPartitions(database: Database, { configuration, log, lifecycle }: CollectorOptions, clock: Clock): Promise<Partitions> {
+  const config = configuration.values;
   const partitionLog = log.child({ component: 'partitions' });
   const partitions = new Partitions(
     database,

@@ -17,6 +17,7 @@ await runProgram('tidemark-collector', () =>
       environment: process.env,
       migrationsDir: path('../migrations'),
       consoleDir: path('../../packages/console/dist'),
+      runbooksDir: path('../../docs/runbooks'),
       dashboardsDir: path('../../dashboards/json'),
       out: (text) => void process.stdout.write(text),
       err: (text) => void process.stderr.write(text),

@@ -1,21 +1,29 @@
 /** The description of the API without a running collector: the real routes over parts that are made and never started. */
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ManualClock, createLog } from '@tidemark/service';
+import { ManualClock, OperationalFailure, createLog, type Clock, type Log } from '@tidemark/service';
 import type { FastifyInstance } from 'fastify';
-import { addRoutes } from './collector.ts';
+import { addRoutes, type Parts } from './collector.ts';
 import { Partitions } from './db/partitions.ts';
 import { Database } from './db/pool.ts';
+import { EventHub } from './events/hub.ts';
 import { FleetDirectory } from './fleet/directory.ts';
 import { FleetStore } from './fleet/store.ts';
 import { Components } from './health/components.ts';
 import { AdminToken } from './http/admin-token.ts';
 import { buildServer } from './http/server.ts';
+import { IncidentBook } from './incidents/book.ts';
+import { Recorder } from './incidents/recorder.ts';
+import { IncidentStore } from './incidents/store.ts';
 import { LiveView } from './live/live-view.ts';
+import { FleetOverview } from './live/overview.ts';
 import { OwnMetrics } from './live/own-metrics.ts';
+import { Notifier } from './notify/index.ts';
 import { ReportIntake } from './reports/intake.ts';
 import { ReportWriter } from './reports/writer.ts';
+import { createRuleSource } from './rules/source.ts';
 import { ReportStream } from './stream/stream.ts';
 
 export interface AssembledApi {
@@ -51,12 +59,35 @@ export async function assembleApi(version: string): Promise<AssembledApi> {
   const intake = new ReportIntake({ database, stream: new ReportStream(), writer, clock, log, metrics: own, onHeard: () => {} });
   const adminToken = new AdminToken(dataDir);
   const app = await buildServer({ log, version, credentials: directory, adminToken, clock, publicUrl: undefined });
-  const parts = { clock, database, store, directory, view, own, intake, components: new Components(clock) };
+  const overview = new FleetOverview(view, directory, clock);
+  const parts = {
+    clock,
+    database,
+    store,
+    directory,
+    view,
+    own,
+    intake,
+    overview,
+    components: new Components(clock),
+    hub: new EventHub({ clock, view, overview, nodes: () => [] }),
+    alerting: unstartedAlerting(database, clock, log),
+  };
   addRoutes(app, parts, {
     consoleDir: join(dataDir, 'none'),
     dashboardsDir: join(dataDir, 'none'),
     lifecycle: { stopping: false },
     baseUrl: () => new URL('http://127.0.0.1'),
+    runbooksDir: join(dataDir, 'none'),
+    settings: {
+      version,
+      file: undefined,
+      publicUrl: undefined,
+      retention: { reportDays: 1, observationDays: 1 },
+      database: 'none',
+      embeddedDirectory: undefined,
+      options: () => [],
+    },
   });
   await app.ready();
   return {
@@ -67,6 +98,32 @@ export async function assembleApi(version: string): Promise<AssembledApi> {
       await database.close();
       rmSync(dataDir, { recursive: true, force: true });
     },
+  };
+}
+
+/** Shipped rules, no channels, and a book that nothing is written into. */
+function unstartedAlerting(database: Database, clock: Clock, log: Log): Parts['alerting'] {
+  const rules = createRuleSource({
+    config: { rules: [], overrides: [], file: undefined, placeOf: (key, path) => [key, ...path].join('.') },
+    clock,
+    log,
+  });
+  const recorder = new Recorder({ book: new IncidentBook(), epoch: 0, clock, random: randomBytes, log: { append: async () => {} } });
+  const notifier = new Notifier({
+    recorder,
+    clock,
+    log,
+    randomBytes,
+    random: Math.random,
+    channels: [],
+    nodeOf: () => undefined,
+    collectorUrl: () => 'http://127.0.0.1',
+  });
+  return {
+    rules,
+    notifier,
+    incidents: { recorder, store: new IncidentStore(database) },
+    reload: () => Promise.reject(new OperationalFailure('This collector was never started.')),
   };
 }
 

@@ -3,12 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { OperationalFailure, loadOptions } from '@tidemark/service';
+import { OperationalFailure, loadOptions, type LoadedOptions } from '@tidemark/service';
 import { pino } from 'pino';
 import { onTestFinished } from 'vitest';
 import { startCollector, type StartedCollector } from './collector.ts';
 import { runCommandLine } from './commands/program.ts';
-import { collectorOptions } from './config.ts';
+import { collectorOptions, type CollectorConfig } from './config.ts';
 import type { DatabaseAddress } from './db/pool.ts';
 
 const MIGRATIONS = fileURLToPath(new URL('../migrations', import.meta.url));
@@ -36,6 +36,8 @@ export interface TestCollectorOptions {
   databaseUrl: string;
   listen?: string;
   publicUrl?: string;
+  /** The configuration file. */
+  file?: string;
 }
 
 /** Starts a collector, as `run` does; what it began is undone when it is stopped, when the start fails, and when the test is over. */
@@ -44,6 +46,7 @@ export async function startTestCollector({
   dataDir,
   databaseUrl,
   publicUrl,
+  file,
 }: TestCollectorOptions): Promise<TestCollector> {
   const steps: (() => Promise<void> | void)[] = [];
   const state = { stopping: false };
@@ -52,20 +55,24 @@ export async function startTestCollector({
     for (let step = steps.pop(); step !== undefined; step = steps.pop()) await step();
   };
   onTestFinished(stop);
-  const { values: config } = loadOptions('tidemark-collector', collectorOptions, {
-    flags: { listen, dataDir, ...(publicUrl === undefined ? {} : { publicUrl }) },
-    environment: { DATABASE_URL: databaseUrl },
-  });
+  const load = (): LoadedOptions<CollectorConfig> =>
+    loadOptions('tidemark-collector', collectorOptions, {
+      flags: { listen, dataDir, ...(publicUrl === undefined ? {} : { publicUrl }), ...(file === undefined ? {} : { config: file }) },
+      environment: { DATABASE_URL: databaseUrl },
+    });
   try {
     const started = await startCollector({
-      config,
+      configuration: load(),
+      reread: load,
       version: '0.0.0',
       migrationsDir: MIGRATIONS,
       consoleDir: join(dataDir, 'no-console'),
+      runbooksDir: join(dataDir, 'no-runbooks'),
       dashboardsDir: join(dataDir, 'no-dashboards'),
       log: pino({ level: 'silent' }),
       lifecycle: {
         onStop: (_, step) => void steps.push(step),
+        onReload: () => {},
         get stopping() {
           return state.stopping;
         },
@@ -95,6 +102,7 @@ export async function commandLine(argv: readonly string[], environment: Record<s
         environment: { TIDEMARK_CONFIG: '/dev/null', ...environment },
         migrationsDir: MIGRATIONS,
         consoleDir: '/nonexistent',
+        runbooksDir: '/nonexistent',
         dashboardsDir: '/nonexistent',
         out: (text) => void (result.out += text),
         err: (text) => void (result.err += text),

@@ -19,12 +19,14 @@ import { makeUsable } from '../db/usable.ts';
 import { adminTokenFile, resetAdminToken } from '../http/admin-token.ts';
 import { connectTo } from './client.ts';
 import { nodeCommands, tokenCommands, type Terminal } from './nodes.ts';
+import { ruleCommands } from './rules.ts';
 
 export interface ProgramContext extends Terminal {
   version: string;
   environment: Record<string, string | undefined>;
   migrationsDir: string;
   consoleDir: string;
+  runbooksDir: string;
   dashboardsDir: string;
   /** Tells the process that started this one that it is ready, when there is one. */
   tellParent: (message: object) => void;
@@ -60,7 +62,7 @@ Examples:
   TIDEMARK_DATABASE_URL='postgresql://tidemark:…@db/tidemark' tidemark-collector run --data-dir /var/lib/tidemark
 `,
     )
-    .action(async (_: unknown, command: Command) => context.exit(await run(load(command).values, context)));
+    .action(async (_: unknown, command: Command) => context.exit(await run(() => load(command), context)));
 
   addOptions(program.command('migrate').description("bring an external database to this version's schema, and leave"), collectorOptions)
     .addHelpText('after', "\nExample:\n  TIDEMARK_DATABASE_URL='postgresql://owner:…@db/tidemark' tidemark-collector migrate\n")
@@ -116,11 +118,14 @@ Examples:
     return { client: connectTo({ url: url.replace(/\/+$/, ''), tokenFile }), url: values.publicUrl ?? url };
   };
   nodeCommands(program, { ...context, connect }, connectOptions);
+  ruleCommands(program, { ...context, connect }, connectOptions);
   tokenCommands(program, { ...context, connect }, connectOptions);
   return program;
 }
 
-async function run(config: CollectorConfig, context: ProgramContext): Promise<number> {
+async function run(load: () => LoadedOptions<CollectorConfig>, context: ProgramContext): Promise<number> {
+  const configuration = load();
+  const config = configuration.values;
   const log = createLog('tidemark-collector', config.logLevel, config.logFormat);
   return runUntilStopped({ log, stopTimeoutMs: STOP_TIMEOUT_MS }, async (lifecycle) => {
     const {
@@ -129,10 +134,12 @@ async function run(config: CollectorConfig, context: ProgramContext): Promise<nu
       adminTokenFile: file,
       embedded,
     } = await startCollector({
-      config,
+      configuration,
+      reread: load,
       version: context.version,
       migrationsDir: context.migrationsDir,
       consoleDir: context.consoleDir,
+      runbooksDir: context.runbooksDir,
       dashboardsDir: context.dashboardsDir,
       runtimeDir: context.environment['XDG_RUNTIME_DIR'],
       log,

@@ -1,8 +1,9 @@
-/** `GET /api/settings`: what this collector was told and where from, and what its storage comes to. Nothing secret is in it. */
+/** `GET /api/settings`, `POST /api/reload`: what this collector was told and where from, and what its storage comes to. Nothing secret is in it. */
 import { statfs } from 'node:fs/promises';
 import { ProblemError, Settings } from '@tidemark/protocol';
-import type { Clock } from '@tidemark/service';
+import { OperationalFailure, type Clock } from '@tidemark/service';
 import type { FastifyInstance } from 'fastify';
+import { Type, type Static } from 'typebox';
 import type { SettingsStore, Storage } from './store.ts';
 
 /** Sizes are asked of every file of the database: not at each look. */
@@ -21,7 +22,21 @@ export interface SettingsRoutesOptions {
   embeddedDirectory: string | undefined;
   /** Every option as it is in force; secrets already left out. */
   options: () => Settings['options'];
+  /** Reads the configuration again and puts in force what can be. Throws an OperationalFailure that names the mistakes. */
+  reload: () => Promise<Reloaded>;
 }
+
+/** What reading the configuration again has changed. */
+export const Reloaded = Type.Object({
+  rules: Type.Object({
+    added: Type.Array(Type.String()),
+    changed: Type.Array(Type.String()),
+    removed: Type.Array(Type.String()),
+  }),
+  channels: Type.Array(Type.String(), { description: 'The channels in force.' }),
+  needRestart: Type.Array(Type.String(), { description: 'Options that are other than before and take effect at the next start.' }),
+});
+export type Reloaded = Static<typeof Reloaded>;
 
 export interface StorageFacts extends Storage {
   reportDays: number;
@@ -66,6 +81,24 @@ export function settingsRoutes(app: FastifyInstance, options: SettingsRoutesOpti
       return null;
     }
   }
+
+  app.post('/api/reload', {
+    config: { access: 'admin' },
+    schema: {
+      tags: ['settings'],
+      summary: 'Read the configuration again',
+      description: 'Rules and channels take effect at once; a file with mistakes changes nothing, and the answer names each with its line.',
+      response: { 200: Reloaded },
+    },
+    handler: async () => {
+      try {
+        return await options.reload();
+      } catch (error) {
+        if (error instanceof OperationalFailure) throw new ProblemError('configuration_invalid', error.message, { cause: error });
+        throw error;
+      }
+    },
+  });
 
   app.get('/api/settings', {
     config: { access: 'admin' },

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { ADMIN_TOKEN, READ_TOKEN, testServer } from '../http/testing.ts';
 import { ProblemError } from '@tidemark/protocol';
-import { ManualClock } from '@tidemark/service';
+import { ManualClock, OperationalFailure } from '@tidemark/service';
 import { forecast, settingsRoutes } from './routes.ts';
 
 const GB = 1e9;
@@ -19,6 +19,7 @@ test('the days that are kept, at the rate of the last ones, are what it comes to
 
 test('it is for administrators, and true without the database as well', async () => {
   let away = true;
+  let mistaken = true;
   const { app } = await testServer({
     routes: (server) =>
       settingsRoutes(server, {
@@ -36,6 +37,10 @@ test('it is for administrators, and true without the database as well', async ()
         database: 'embedded',
         embeddedDirectory: '/',
         options: () => [{ name: 'rawDays', value: '30', source: 'default' }],
+        reload: async () => {
+          if (mistaken) throw new OperationalFailure('one mistake in the configuration:\n  collector.yaml:3: rules: …');
+          return { rules: { added: ['a'], changed: [], removed: [] }, channels: ['mail'], needRestart: [] };
+        },
       }),
   });
   const ask = (token: string) => app.inject({ url: '/api/settings', headers: { authorization: `Bearer ${token}` } });
@@ -43,4 +48,13 @@ test('it is for administrators, and true without the database as well', async ()
   expect((await ask(ADMIN_TOKEN)).json()).toMatchObject({ storage: { usedBytes: null, diskAvailableBytes: expect.any(Number) } });
   away = false;
   expect((await ask(ADMIN_TOKEN)).json()).toMatchObject({ storage: { usedBytes: GB }, retention: { reportDays: 30 } });
+
+  const reload = () => app.inject({ method: 'POST', url: '/api/reload', headers: { authorization: `Bearer ${ADMIN_TOKEN}` } });
+  const refused = await reload();
+  expect([refused.statusCode, refused.json()]).toMatchObject([
+    409,
+    { code: 'configuration_invalid', detail: expect.stringContaining('collector.yaml:3') },
+  ]);
+  mistaken = false;
+  expect((await reload()).json()).toMatchObject({ rules: { added: ['a'] }, channels: ['mail'] });
 });
