@@ -34,7 +34,7 @@ beforeAll(async () => {
     { name: 'used', labels: [['mountpoint', '/']] },
     { name: 'used', labels: [['mountpoint', '/data']] },
   ]);
-  await fleet.take(db1!, [
+  await fleet.take(db1, [
     { sequence: 1, at: NOW - 3 * MINUTE, blocks: [[cpu, [0.1, 1]]] },
     {
       sequence: 2,
@@ -71,7 +71,7 @@ beforeAll(async () => {
       ],
     },
   ]);
-  await fleet.take(db2!, [{ sequence: 1, at: NOW - MINUTE, blocks: [[cpu, [0.9, 9]]] }]);
+  await fleet.take(db2, [{ sequence: 1, at: NOW - MINUTE, blocks: [[cpu, [0.9, 9]]] }]);
   await fleet.close();
 });
 

@@ -10,7 +10,7 @@ import { STEP_SECONDS, expressionOf, type NodeChoice } from './promql.ts';
 import type { Level, Rule, RuleSet } from './rule.ts';
 
 export interface AlertingRulesInput {
-  readonly rules: Pick<RuleSet, 'for' | 'views'>;
+  readonly rules: Pick<RuleSet, 'for' | 'views' | 'explain'>;
   /** Nodes whose overrides are to be heeded: the approved ones. */
   readonly nodes: Iterable<NodeFacts>;
   /** Runbooks that are pages of this collector are linked from here. */
@@ -22,6 +22,8 @@ type Judged = Pick<Rule, 'name' | 'title' | 'kind' | 'metric' | 'labels' | 'unit
 interface Part {
   readonly rule: Judged;
   readonly nodes: NodeChoice;
+  /** Which override made it: "site berlin"; empty for the rule as declared. */
+  readonly override: string;
 }
 
 const LEVELS = ['warning', 'critical'] as const;
@@ -36,7 +38,7 @@ export function prometheusRules({ rules, nodes, baseUrl }: AlertingRulesInput): 
   const byName = judgedByName(rules, fleet);
   const blocks = views.map((view) => {
     if (view.observation !== null) return [comment(`${view.name}: judges an observation, which Prometheus does not have.`)];
-    const parts = partsOf(view, byName.get(view.name) ?? new Map(), fleet);
+    const parts = partsOf(view, byName.get(view.name) ?? new Map(), fleet, (node) => overrideOf(rules, view.name, node));
     if (parts.length === 0) return [comment(`${view.name}: ${whyNot(view)}`)];
     return parts.flatMap((part) => LEVELS.flatMap((name) => alert(part, name, baseUrl) ?? []));
   });
@@ -49,35 +51,52 @@ ${blocks.some((block) => block.some((text) => text.includes('- alert:'))) ? '' :
 }
 
 /** Of each rule what it is for each node that it judges anything on. Nodes with the same layers share one rule object. */
-function judgedByName(rules: AlertingRulesInput['rules'], fleet: readonly NodeFacts[]): Map<string, Map<Rule, string[]>> {
-  const byName = new Map<string, Map<Rule, string[]>>();
+function judgedByName(rules: AlertingRulesInput['rules'], fleet: readonly NodeFacts[]): Map<string, Map<Rule, NodeFacts[]>> {
+  const byName = new Map<string, Map<Rule, NodeFacts[]>>();
   for (const node of fleet) {
     for (const rule of rules.for(node)) {
       let variants = byName.get(rule.name);
       if (variants === undefined) byName.set(rule.name, (variants = new Map()));
-      const names = variants.get(rule);
-      if (names === undefined) variants.set(rule, [node.name]);
-      else names.push(node.name);
+      const nodes = variants.get(rule);
+      if (nodes === undefined) variants.set(rule, [node]);
+      else nodes.push(node);
     }
   }
   return byName;
 }
 
+/** The selectors of the overrides that a node's rule has over the rule as declared. */
+function overrideOf(rules: AlertingRulesInput['rules'], name: string, node: NodeFacts): string {
+  const layers = rules.explain(name, node)?.layers ?? [];
+  return layers
+    .filter(({ selector }) => selector !== '')
+    .map(({ selector }) => selector)
+    .join(' + ');
+}
+
 /** The rule as declared for the fleet, for nodes that come later as well, and beside it what overrides make of it. */
-function partsOf(view: RuleView, variants: ReadonlyMap<Rule, readonly string[]>, fleet: readonly NodeFacts[]): Part[] {
+function partsOf(
+  view: RuleView,
+  variants: ReadonlyMap<Rule, readonly NodeFacts[]>,
+  fleet: readonly NodeFacts[],
+  overrideFor: (node: NodeFacts) => string,
+): Part[] {
   const declared = levelsText(judgedOf(view));
   const asDeclared = new Set<string>();
   const others: Part[] = [];
-  for (const [rule, names] of variants) {
-    if (isJudging(view) && levelsText(rule) === declared) for (const name of names) asDeclared.add(name);
-    else others.push({ rule, nodes: { only: names.toSorted() } });
+  for (const [rule, nodes] of variants) {
+    if (isJudging(view) && levelsText(rule) === declared) for (const { name } of nodes) asDeclared.add(name);
+    else others.push({ rule, nodes: { only: namesOf(nodes) }, override: overrideFor(nodes[0]!) });
   }
+  others.sort((a, b) => (a.override < b.override ? -1 : 1));
   if (!isJudging(view)) return others;
   const isForAll = Object.values(view.where).every((part) => part === undefined);
-  if (!isForAll) return asDeclared.size === 0 ? others : [{ rule: judgedOf(view), nodes: { only: [...asDeclared].toSorted() } }, ...others];
-  const excepted = fleet.map(({ name }) => name).filter((name) => !asDeclared.has(name));
-  return [{ rule: judgedOf(view), nodes: { without: excepted.toSorted() } }, ...others];
+  if (!isForAll && asDeclared.size === 0) return others;
+  const nodes = isForAll ? { without: namesOf(fleet.filter(({ name }) => !asDeclared.has(name))) } : { only: [...asDeclared].toSorted() };
+  return [{ rule: judgedOf(view), nodes, override: '' }, ...others];
 }
+
+const namesOf = (nodes: readonly NodeFacts[]): string[] => nodes.map(({ name }) => name).toSorted();
 
 const isJudging = ({ enabled, inactiveBecause, warning, critical }: RuleView): boolean =>
   enabled && inactiveBecause === null && (warning !== null || critical !== null);
@@ -118,7 +137,7 @@ export function alertName(rule: string): string {
   return `Tidemark${words.map((word) => word[0]!.toUpperCase() + word.slice(1)).join('')}`;
 }
 
-function alert({ rule, nodes }: Part, severity: (typeof LEVELS)[number], baseUrl: string): string | undefined {
+function alert({ rule, nodes, override }: Part, severity: (typeof LEVELS)[number], baseUrl: string): string | undefined {
   const level = rule[severity];
   if (level === null) return undefined;
   const made = Object.keys(rule.labels).every((label) => LABEL_NAME.test(label)) ? expressionOf(rule, level, nodes) : undefined;
@@ -133,6 +152,7 @@ function alert({ rule, nodes }: Part, severity: (typeof LEVELS)[number], baseUrl
     '  labels:',
     `    severity: ${severity}`,
     `    tidemark_rule: ${JSON.stringify(rule.name)}`,
+    ...(override === '' ? [] : [`    tidemark_override: ${JSON.stringify(plain(override))}`]),
     '  annotations:',
     ...Object.entries(annotationsOf(rule, level, baseUrl)).map(([key, text]) => `    ${key}: ${JSON.stringify(text)}`),
   ];

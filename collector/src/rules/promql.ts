@@ -92,7 +92,7 @@ function comparisons(bound: Bound): { operators: string[]; join: '+' | '*' } | u
 /** 1 where the bound is crossed and 0 where it is not. */
 function crossedAsNumber(value: string, { operators, join }: NonNullable<ReturnType<typeof comparisons>>): string {
   const parts = operators.map((operator) => `${value} ${operator.replace(' ', ' bool ')}`);
-  return parts.length === 1 ? parts[0]! : `${parts.map((part) => `(${part})`).join(` ${join} `)}`;
+  return parts.length === 1 ? parts[0]! : parts.map((part) => `(${part})`).join(` ${join} `);
 }
 
 /** The series where the bound is crossed. */
