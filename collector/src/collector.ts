@@ -43,6 +43,7 @@ import { watchForStalls } from './live/stall-watch.ts';
 import { ReportIntake } from './reports/intake.ts';
 import { reportRoutes } from './reports/routes.ts';
 import { ReportWriter } from './reports/writer.ts';
+import { prometheusRuleRoutes } from './rules/prometheus-routes.ts';
 import { ruleRoutes } from './rules/routes.ts';
 import { runbookRoutes } from './runbooks/routes.ts';
 import { channelRoutes } from './notify/index.ts';
@@ -219,6 +220,7 @@ export function addRoutes(
   });
   seriesRoutes(app, { fleet: directory, view, store: new SeriesStore(database), clock });
   ruleRoutes(app, { source: alerting.rules, fleet: directory });
+  prometheusRuleRoutes(app, { source: alerting.rules, fleet: directory, baseUrl: options.baseUrl });
   channelRoutes(app, { notifier: alerting.notifier });
   eventRoutes(app, { hub });
   settingsRoutes(app, { ...options.settings, clock, store: new SettingsStore(database), reload: () => alerting.reload() });
