@@ -17,6 +17,7 @@ import { LiveView } from '../collector/dist/live/live-view.js';
 import { MetricsPage } from '../collector/dist/live/metrics-page.js';
 import { OwnMetrics } from '../collector/dist/live/own-metrics.js';
 import { describeApi } from '../collector/dist/openapi.js';
+import { rulesReference } from '../collector/dist/rules/reference.js';
 import { DASHBOARDS, dashboardJson } from '../dashboards/dist/index.js';
 import { PROBLEMS } from '../packages/protocol/dist/index.js';
 import { EXIT, ManualClock, createLog, environmentOf, flagOf, systemClock } from '../packages/service/dist/index.js';
@@ -215,6 +216,7 @@ const pages = {
   'docs/reference/configuration.md': configurationPage(),
   'docs/reference/problems.md': problemsPage(),
   'docs/reference/metrics.md': await metricsPage(),
+  'docs/reference/rules.md': page(rulesReference()),
   ...Object.fromEntries(Object.keys(DASHBOARDS).map((name) => [`dashboards/json/${name}.json`, dashboardJson(name)])),
 };
 

@@ -24,13 +24,15 @@ export interface CompletedRule {
   readonly mistakes: readonly RuleMistake[];
 }
 
-const OPERATORS_OF: Readonly<Record<RuleKind, readonly Operator[]>> = {
+/** The bounds that belong to a kind. */
+export const OPERATORS_OF: Readonly<Record<RuleKind, readonly Operator[]>> = {
   threshold: ['above', 'atLeast', 'below', 'atMost'],
   state: ['is', 'isNot'],
   absent: ['missing'],
   event: ['roseBy'],
 };
-const CLEAR_AFTER_MS: Readonly<Record<RuleKind, number>> = { threshold: 60_000, state: 60_000, absent: 60_000, event: 15 * 60_000 };
+/** How long it is over before the alert ends, where a rule does not say. */
+export const CLEAR_AFTER_MS: Readonly<Record<RuleKind, number>> = { threshold: 60_000, state: 60_000, absent: 60_000, event: 15 * 60_000 };
 
 type LevelName = 'warning' | 'critical';
 

@@ -43,7 +43,7 @@ const StateValues = Type.Union([StateValue, Type.Array(StateValue, { minItems: 1
 });
 
 /** One level as it is written. Which keys belong to it depends on the rule's kind. */
-const LevelForm = Type.Object(
+export const LevelForm = Type.Object(
   {
     above: Type.Optional(Quantity),
     atLeast: Type.Optional(Quantity),
@@ -143,12 +143,18 @@ export const RuleForm = Type.Object(
 );
 export type RuleForm = Static<typeof RuleForm>;
 
+const Selector = Type.String({
+  pattern: '^[^!]',
+  maxLength: RULE_LIMITS.patternChars,
+  wanted: `a text of at most ${RULE_LIMITS.patternChars} characters, "*" in it for any characters`,
+});
+
 export const OverrideForm = Type.Object(
   {
     rule: RuleName,
-    site: Type.Optional(Pattern),
+    site: Type.Optional(Selector),
     tag: Type.Optional(Type.String({ pattern: '^[A-Za-z][A-Za-z0-9_.-]*=.*$', maxLength: 320, wanted: 'key=value, for example role=db' })),
-    node: Type.Optional(Pattern),
+    node: Type.Optional(Selector),
     ...sharedForm,
   },
   strict,
