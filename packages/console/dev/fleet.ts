@@ -2,7 +2,8 @@
  * A fleet that does not exist, for developing and testing the console: the same seed gives the same nodes, and
  * `at(ms)` gives their figures at a moment without keeping any state, so that two calls can be compared.
  */
-import type { NodeDetail, Overview, OverviewNode, PostgresReplication } from '@tidemark/protocol';
+import type { Inventory, NodeDetail, Overview, OverviewNode, PostgresReplication, SeriesResponse } from '@tidemark/protocol';
+import { latestOf, seriesAnswer } from './history.ts';
 
 const GIB = 2 ** 30;
 const TIB = 2 ** 40;
@@ -102,6 +103,8 @@ export interface FakeFleet {
   overview(atMs: number): Overview;
   /** One node with all its parts, or undefined when there is none of that name. */
   detail(name: string, atMs: number): NodeDetail | undefined;
+  /** Time series of the node that the query names, or undefined when there is none of that name. */
+  series(query: URLSearchParams, atMs: number): SeriesResponse | undefined;
 }
 
 function nodeAt(plan: Blueprint, atMs: number, startMs: number): OverviewNode {
@@ -184,14 +187,32 @@ function replicationAt(server: OverviewNode['postgres'][number], atMs: number): 
   };
 }
 
+function inventoryOf(node: OverviewNode, index: number): Inventory {
+  return {
+    hostname: node.name,
+    os: {
+      platform: 'linux',
+      name: 'Debian GNU/Linux 12 (bookworm)',
+      id: 'debian',
+      version: '12',
+      kernel: '6.1.0-40-amd64',
+      architecture: 'x86_64',
+    },
+    cpu: { model: 'AMD EPYC 7302P 16-Core Processor', cores: 8 },
+    memoryTotalBytes: node.memory.totalBytes ?? 0,
+    hardware: { vendor: 'QEMU', product: 'Standard PC (Q35 + ICH9, 2009)' },
+    virtualisation: { kind: 'vm', technology: 'kvm' },
+    addresses: [
+      { interface: 'eth0', family: 'IPv4', address: `10.20.${index % 250}.10` },
+      { interface: 'eth0', family: 'IPv6', address: `2001:db8:20::${(index + 16).toString(16)}` },
+      { interface: 'eth1', family: 'IPv4', address: `10.30.${index % 250}.10` },
+    ],
+    runtime: { name: 'Node.js', version: '20.20.2' },
+    timezone: 'Europe/Lisbon',
+  };
+}
+
 function detailOf(node: OverviewNode, index: number, intervalSeconds: number, atMs: number): NodeDetail {
-  const gauge = (metric: string, value: number | null, unit: string, labels: [string, string][] = []) => ({
-    metric,
-    labels,
-    unit,
-    type: 'gauge',
-    value,
-  });
   return {
     id: index + 1,
     name: node.name,
@@ -205,24 +226,28 @@ function detailOf(node: OverviewNode, index: number, intervalSeconds: number, at
     up: node.up,
     lostReports: 0,
     clockOffsetSeconds: node.clockOffsetSeconds,
-    latest: [
-      gauge('tidemark_cpu_usage_ratio', node.cpu.usageRatio, 'ratio'),
-      gauge('tidemark_memory_usage_ratio', node.memory.usageRatio, 'ratio'),
-      gauge('node_memory_MemTotal_bytes', node.memory.totalBytes, 'bytes'),
-      gauge('node_load1', node.cpu.usageRatio === null ? null : node.cpu.usageRatio * 8, ''),
-      ...node.disk.mounts.map((mount) =>
-        gauge('node_filesystem_avail_bytes', mount.availableBytes, 'bytes', [['mountpoint', mount.mountpoint]]),
-      ),
-      gauge('tidemark_uptime_seconds', node.uptimeSeconds, 'seconds'),
-    ],
-    observations: node.postgres.map((server) => ({
-      kind: 'postgres.replication',
-      version: 1,
-      instance: server.instance,
-      at: new Date(atMs).toISOString(),
-      since: new Date(atMs - 60_000).toISOString(),
-      document: replicationAt(server, atMs),
-    })),
+    latest: latestOf(node, atMs),
+    observations:
+      node.lastSeenAt === null
+        ? []
+        : [
+            {
+              kind: 'inventory',
+              version: 1,
+              instance: '',
+              at: new Date(atMs).toISOString(),
+              since: new Date(atMs - 12 * 86_400_000).toISOString(),
+              document: inventoryOf(node, index),
+            },
+            ...node.postgres.map((server) => ({
+              kind: 'postgres.replication',
+              version: 1,
+              instance: server.instance,
+              at: new Date(atMs).toISOString(),
+              since: new Date(atMs - 60_000).toISOString(),
+              document: replicationAt(server, atMs),
+            })),
+          ],
   };
 }
 
@@ -236,6 +261,10 @@ export function fakeFleet(options: FakeFleetOptions, startMs: number): FakeFleet
       const index = plans.findIndex((plan) => plan.name === name);
       const plan = plans[index];
       return plan === undefined ? undefined : detailOf(nodeAt(plan, atMs, startMs), index, plan.intervalSeconds, atMs);
+    },
+    series(query, atMs) {
+      const plan = plans.find(({ name }) => name === query.get('node'));
+      return plan === undefined ? undefined : seriesAnswer({ query, node: nodeAt(plan, atMs, startMs), nowMs: startMs });
     },
   };
 }

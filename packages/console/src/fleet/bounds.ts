@@ -1,21 +1,75 @@
 /**
- * The shipped default thresholds, for tinting alone. Nothing is judged here: what is an alert is the collector's to
- * say, and once it serves its rules in force they take this file's place.
+ * The thresholds that figures are tinted by and that charts draw in. Nothing is judged here: what is an alert is the
+ * collector's to say. Until its rules in force have been read, these are the shipped defaults.
  */
+import { computed, signal } from '@preact/signals';
+import type { Bound, RuleView } from '@tidemark/protocol';
+import type { Api } from '../api/client.ts';
+
 export interface Bounds {
   warning: number;
   critical: number;
 }
 
-export const CPU_BOUNDS: Bounds = { warning: 0.7, critical: 0.9 };
-export const MEMORY_BOUNDS: Bounds = { warning: 0.75, critical: 0.9 };
-export const DISK_BOUNDS: Bounds = { warning: 0.7, critical: 0.85 };
-export const BEHIND_WARNING_BYTES = 104_857_600;
+export interface BoundsInForce {
+  cpu: Bounds;
+  memory: Bounds;
+  disk: Bounds;
+  /** Bytes a replica may be behind. */
+  behind: { warning: number; critical?: number };
+  /** Of an HTTP endpoint, in seconds. */
+  response: Bounds;
+  errors: Bounds;
+}
+
+export const SHIPPED: BoundsInForce = {
+  cpu: { warning: 0.7, critical: 0.9 },
+  memory: { warning: 0.75, critical: 0.9 },
+  disk: { warning: 0.7, critical: 0.85 },
+  behind: { warning: 104_857_600 },
+  response: { warning: 2, critical: 5 },
+  errors: { warning: 0.01, critical: 0.05 },
+};
+
+const METRICS: Record<keyof BoundsInForce, string> = {
+  cpu: 'tidemark_cpu_usage_ratio',
+  memory: 'tidemark_memory_usage_ratio',
+  disk: 'tidemark_filesystem_usage_ratio',
+  behind: 'tidemark_postgres_replica_bytes_behind',
+  response: 'tidemark_http_response_seconds',
+  errors: 'tidemark_http_error_ratio',
+};
+
+function upper(bound: Bound | undefined): number | undefined {
+  if (bound === undefined) return undefined;
+  return 'above' in bound ? bound.above : 'atLeast' in bound ? bound.atLeast : undefined;
+}
+
+/** The bounds that rules say, by their metrics; what they do not say is as shipped. A rule for some labels alone is no bound for all. */
+export function boundsOf(rules: readonly RuleView[]): BoundsInForce {
+  const read = (key: keyof BoundsInForce): BoundsInForce[typeof key] => {
+    const rule = rules.find((one) => one.kind === 'threshold' && one.enabled && one.metric === METRICS[key]);
+    const [warning, critical] = [upper(rule?.warning?.trigger), upper(rule?.critical?.trigger)];
+    return { ...SHIPPED[key], ...(warning === undefined ? {} : { warning }), ...(critical === undefined ? {} : { critical }) };
+  };
+  return Object.fromEntries(Object.keys(METRICS).map((key) => [key, read(key as keyof BoundsInForce)])) as unknown as BoundsInForce;
+}
+
+/** The rules in force, once they have been read. */
+export const rulesInForce = signal<readonly RuleView[] | null>(null);
+
+/** Reads the rules; without an answer what is known stays. */
+export async function readBounds(api: Pick<Api, 'rules'>, signal?: AbortSignal): Promise<void> {
+  const answer = await api.rules(signal);
+  if (answer.ok) rulesInForce.value = answer.value.rules;
+}
+
+export const bounds = computed(() => (rulesInForce.value === null ? SHIPPED : boundsOf(rulesInForce.value)));
 
 export type Level = 'normal' | 'warning' | 'critical';
 
-/** Where a ratio stands; a missing one stands nowhere. */
-export function levelOf(ratio: number | null, bounds: Bounds): Level {
-  if (ratio === null || ratio < bounds.warning) return 'normal';
-  return ratio < bounds.critical ? 'warning' : 'critical';
+/** Where a figure stands; a missing one stands nowhere. As in the rules, a value on the bound is not beyond it. */
+export function levelOf(value: number | null, { warning, critical }: { warning: number; critical?: number }): Level {
+  if (value === null || value <= warning) return 'normal';
+  return critical === undefined || value <= critical ? 'warning' : 'critical';
 }

@@ -7,7 +7,7 @@ import { Ago } from '../look/moment.tsx';
 import { ConditionShape, WarningShape } from '../look/symbols.tsx';
 import { nodePath } from '../router.ts';
 import { postgresWord } from './arrange.ts';
-import { BEHIND_WARNING_BYTES, CPU_BOUNDS, DISK_BOUNDS, MEMORY_BOUNDS } from './bounds.ts';
+import { bounds, levelOf } from './bounds.ts';
 import { CONDITION_WORDS, bytesBehind, conditionOf } from './standing.ts';
 
 /** State, in a shape and a word. */
@@ -44,7 +44,7 @@ function Behind({ node }: { node: OverviewNode }): JSX.Element {
   const bytes = bytesBehind(node);
   if (bytes === null) return <span class="muted">{NOTHING}</span>;
   return (
-    <span class={bytes > BEHIND_WARNING_BYTES ? 'warn' : undefined} title={`${bytes} bytes`}>
+    <span class={levelOf(bytes, bounds.value.behind) === 'normal' ? undefined : 'warn'} title={`${bytes} bytes`}>
       {formatBytes(bytes)}
     </span>
   );
@@ -63,7 +63,7 @@ function Disk({ node }: { node: OverviewNode }): JSX.Element {
   const trouble = diskTrouble(node);
   return (
     <>
-      <RatioLevel ratio={node.disk.usageRatio} bounds={DISK_BOUNDS} />
+      <RatioLevel ratio={node.disk.usageRatio} bounds={bounds.value.disk} />
       {trouble === '' ? null : (
         <span class="bad disk-trouble" role="img" aria-label={trouble} title={trouble}>
           <WarningShape />
@@ -97,14 +97,14 @@ export function FleetRow({ node, index }: { node: OverviewNode; index: number })
         {node.site}
       </div>
       <div class="cell c-cpu" role="cell">
-        <RatioLevel ratio={node.cpu.usageRatio} bounds={CPU_BOUNDS} />
+        <RatioLevel ratio={node.cpu.usageRatio} bounds={bounds.value.cpu} />
       </div>
       <div
         class="cell c-memory"
         role="cell"
         title={node.memory.totalBytes === null ? undefined : `of ${formatBytes(node.memory.totalBytes)}`}
       >
-        <RatioLevel ratio={node.memory.usageRatio} bounds={MEMORY_BOUNDS} />
+        <RatioLevel ratio={node.memory.usageRatio} bounds={bounds.value.memory} />
       </div>
       <div class="cell c-disk" role="cell">
         <Disk node={node} />

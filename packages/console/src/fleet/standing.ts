@@ -1,6 +1,6 @@
 /** What is said of a node in one word, and how much it wants attention: the order "what is wrong first" is made here. */
 import type { OverviewNode } from '@tidemark/protocol';
-import { BEHIND_WARNING_BYTES, DISK_BOUNDS, MEMORY_BOUNDS, levelOf } from './bounds.ts';
+import { bounds, levelOf } from './bounds.ts';
 
 /** `awaited`: approved, but no report has come yet. */
 export type Condition = 'up' | 'down' | 'awaited' | 'pending' | 'revoked' | 'retired';
@@ -54,8 +54,9 @@ export function urgency(node: OverviewNode): number {
       return 8;
     case 'up': {
       if (isBroken(node)) return 1;
-      const levels = [levelOf(node.disk.usageRatio, DISK_BOUNDS), levelOf(node.memory.usageRatio, MEMORY_BOUNDS)];
-      if (levels.includes('critical') || (bytesBehind(node) ?? 0) > BEHIND_WARNING_BYTES) return 2;
+      const { disk, memory, behind } = bounds.value;
+      const levels = [levelOf(node.disk.usageRatio, disk), levelOf(node.memory.usageRatio, memory)];
+      if (levels.includes('critical') || levelOf(bytesBehind(node), behind) !== 'normal') return 2;
       return levels.includes('warning') ? 3 : 6;
     }
   }

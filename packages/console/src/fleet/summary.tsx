@@ -3,7 +3,7 @@ import type { OverviewNode } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { NOTHING, countOf, formatBytes, formatRatio } from '../format/quantities.ts';
 import { nodePath } from '../router.ts';
-import { BEHIND_WARNING_BYTES, CPU_BOUNDS, DISK_BOUNDS, MEMORY_BOUNDS, levelOf, type Level } from './bounds.ts';
+import { bounds, levelOf, type Level } from './bounds.ts';
 import { bytesBehind, conditionOf } from './standing.ts';
 import type { Counts, FleetView } from './view.ts';
 
@@ -70,21 +70,21 @@ export function Extremes({ nodes }: { nodes: readonly OverviewNode[] }): JSX.Ele
         label="Fullest disk"
         found={most(nodes, (n) => n.disk.usageRatio)}
         text={formatRatio}
-        level={(v) => levelOf(v, DISK_BOUNDS)}
+        level={(v) => levelOf(v, bounds.value.disk)}
       />
       <Extreme
         label="Fullest memory"
         found={most(nodes, (n) => n.memory.usageRatio)}
         text={formatRatio}
-        level={(v) => levelOf(v, MEMORY_BOUNDS)}
+        level={(v) => levelOf(v, bounds.value.memory)}
       />
-      <Extreme label="Busiest CPU" found={most(nodes, (n) => n.cpu.usageRatio)} text={formatRatio} level={(v) => levelOf(v, CPU_BOUNDS)} />
       <Extreme
-        label="Furthest behind"
-        found={most(nodes, bytesBehind)}
-        text={formatBytes}
-        level={(v) => (v > BEHIND_WARNING_BYTES ? 'warning' : 'normal')}
+        label="Busiest CPU"
+        found={most(nodes, (n) => n.cpu.usageRatio)}
+        text={formatRatio}
+        level={(v) => levelOf(v, bounds.value.cpu)}
       />
+      <Extreme label="Furthest behind" found={most(nodes, bytesBehind)} text={formatBytes} level={(v) => levelOf(v, bounds.value.behind)} />
     </dl>
   );
 }

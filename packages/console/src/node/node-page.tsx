@@ -1,25 +1,37 @@
-/** One node: its figures as the fleet has them, its file systems, its PostgreSQL servers and every latest value. Charts come here later. */
+/**
+ * One node: what is wrong with it, its figures, its charts over one stretch of time, what the machine is, and every
+ * latest value. Charts begin once the node's details say how often it reports and what it measures.
+ */
 import { useComputed, useSignal } from '@preact/signals';
-import type { NodeDetail, OverviewNode } from '@tidemark/protocol';
+import type { AlertView, NodeDetail, OverviewNode } from '@tidemark/protocol';
 import type { ComponentChildren, JSX } from 'preact';
-import { useEffect } from 'preact/hooks';
+import { useEffect, useMemo } from 'preact/hooks';
 import { explain, type Answer } from '../api/failure.ts';
+import { Chart } from '../chart/chart.tsx';
+import { createChartGroup, type ChartGroup } from '../chart/group.ts';
+import { RangeBar } from '../chart/range-bar.tsx';
 import { useConsole } from '../context.ts';
-import { CPU_BOUNDS, DISK_BOUNDS, MEMORY_BOUNDS } from '../fleet/bounds.ts';
+import { bounds as boundsForAll, boundsOf, readBounds, type BoundsInForce } from '../fleet/bounds.ts';
 import { ConditionWord } from '../fleet/fleet-row.tsx';
 import { conditionOf } from '../fleet/standing.ts';
 import { NOTHING, formatBytes, formatDuration } from '../format/quantities.ts';
+import { tick } from '../live/clock.ts';
+import type { Feed } from '../live/feed.ts';
 import { pollingSource } from '../live/source.ts';
 import { RatioLevel } from '../look/level.tsx';
 import { Ago, Clock } from '../look/moment.tsx';
 import { Notice } from '../look/notice.tsx';
-import { WarningShape } from '../look/symbols.tsx';
 import { fleetQuery } from '../router.ts';
+import { chartsOf, type ChartSection } from './charts.ts';
+import { FileSystems } from './file-systems.tsx';
 import { LatestValues } from './latest-values.tsx';
+import { Machine, Watched, inventoryOf } from './machine.tsx';
+import { OpenAlerts, concerns, marksOf, useNodeAlerts } from './node-alerts.tsx';
 import { PostgresServers } from './postgres-servers.tsx';
 
 const EVERY_MS = 5_000;
 const RETRY_MS = 2_000;
+const INTERVAL_DEFAULT_S = 15;
 
 function Fact({ label, children }: { label: string; children: ComponentChildren }): JSX.Element {
   return (
@@ -30,78 +42,32 @@ function Fact({ label, children }: { label: string; children: ComponentChildren 
   );
 }
 
-function Facts({ node, detail }: { node: OverviewNode; detail: NodeDetail | null }): JSX.Element {
+function Facts({ node, detail, bounds }: { node: OverviewNode; detail: NodeDetail | null; bounds: BoundsInForce }): JSX.Element {
+  const lost = detail?.lostReports ?? null;
   return (
     <dl class="facts">
       <Fact label="CPU">
-        <RatioLevel ratio={node.cpu.usageRatio} bounds={CPU_BOUNDS} />
+        <RatioLevel ratio={node.cpu.usageRatio} bounds={bounds.cpu} />
       </Fact>
-      <Fact label="Memory">
-        <RatioLevel ratio={node.memory.usageRatio} bounds={MEMORY_BOUNDS} />
-        <span class="muted"> of {formatBytes(node.memory.totalBytes)}</span>
+      <Fact label={node.memory.totalBytes === null ? 'Memory' : `Memory, of ${formatBytes(node.memory.totalBytes)}`}>
+        <RatioLevel ratio={node.memory.usageRatio} bounds={bounds.memory} />
       </Fact>
       <Fact label="Fullest disk">
-        <RatioLevel ratio={node.disk.usageRatio} bounds={DISK_BOUNDS} />
+        <RatioLevel ratio={node.disk.usageRatio} bounds={bounds.disk} />
       </Fact>
       <Fact label="Uptime">{formatDuration(node.uptimeSeconds)}</Fact>
       <Fact label="Last seen">
         <Ago at={node.lastSeenAt} />
       </Fact>
-      <Fact label="Reports">{detail?.intervalSeconds == null ? NOTHING : `every ${detail.intervalSeconds} s`}</Fact>
-      <Fact label="Agent">{detail?.agentVersion ?? NOTHING}</Fact>
-      <Fact label="Lost reports">{detail?.lostReports ?? NOTHING}</Fact>
+      <Fact label="Agent">
+        {detail?.agentVersion ?? NOTHING}
+        {detail?.intervalSeconds == null ? null : <span class="muted">every {detail.intervalSeconds} s</span>}
+      </Fact>
       <Fact label="Clock off by">{node.clockOffsetSeconds === null ? NOTHING : `${node.clockOffsetSeconds.toFixed(2)} s`}</Fact>
-      <Fact label="Known since">{detail === null ? NOTHING : <Clock atMs={Date.parse(detail.createdAt)} />}</Fact>
+      <Fact label="Lost reports">
+        <span class={lost !== null && lost > 0 ? 'warn' : undefined}>{lost ?? NOTHING}</span>
+      </Fact>
     </dl>
-  );
-}
-
-function Mounts({ node }: { node: OverviewNode }): JSX.Element | null {
-  if (node.disk.mounts.length === 0) return null;
-  return (
-    <section>
-      <h2>File systems</h2>
-      <div class="scroller" tabIndex={0} role="region" aria-label="File systems">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Mounted at</th>
-              <th scope="col">Used</th>
-              <th scope="col" class="number">
-                Available
-              </th>
-              <th scope="col" class="number">
-                Size
-              </th>
-              <th scope="col">Condition</th>
-            </tr>
-          </thead>
-          <tbody>
-            {node.disk.mounts.map((mount) => (
-              <tr key={mount.mountpoint}>
-                <th scope="row" class="code">
-                  {mount.mountpoint}
-                </th>
-                <td>
-                  <RatioLevel ratio={mount.usageRatio} bounds={DISK_BOUNDS} />
-                </td>
-                <td class="number">{formatBytes(mount.availableBytes)}</td>
-                <td class="number">{formatBytes(mount.sizeBytes)}</td>
-                <td>
-                  {mount.deviceError === true || mount.readOnly === true ? (
-                    <span class="bad">
-                      <WarningShape /> {mount.deviceError === true ? 'does not answer' : 'read-only'}
-                    </span>
-                  ) : (
-                    <span class="muted">in order</span>
-                  )}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </section>
   );
 }
 
@@ -123,53 +89,191 @@ function useDetail(name: string) {
           },
         }),
       ),
-    [api, feed, name],
+    [api, feed, name, answer],
   );
   return answer;
+}
+
+/** The bounds for this very node, overrides and all; those for everybody until they are known. */
+function useBounds(name: string): BoundsInForce {
+  const { api } = useConsole();
+  const own = useSignal<BoundsInForce | null>(null);
+  useEffect(() => {
+    const withdrawn = new AbortController();
+    void readBounds(api, withdrawn.signal);
+    void api.rulesFor(name, withdrawn.signal).then((answer) => {
+      if (answer.ok) own.value = boundsOf(answer.value.rules.filter(({ applies }) => applies !== false));
+    });
+    return () => withdrawn.abort();
+  }, [api, name, own]);
+  return own.value ?? boundsForAll.value;
+}
+
+/** The collector's clock, as far as this page knows it: the viewer's may be wrong. */
+function collectorNow(feed: Feed): number {
+  const figures = feed.figures.peek();
+  return figures === null ? Date.now() : figures.collectorAtMs + (performance.now() - figures.receivedAtMs);
+}
+
+function useChartGroup(intervalSeconds: number | null): ChartGroup {
+  const { api, feed } = useConsole();
+  const intervalMs = (intervalSeconds ?? INTERVAL_DEFAULT_S) * 1_000;
+  const group = useMemo(
+    () =>
+      createChartGroup({
+        ask: (query, signal) => api.series(query, signal),
+        now: () => collectorNow(feed),
+        intervalMs,
+        tick,
+      }),
+    [api, feed, intervalMs],
+  );
+  useEffect(() => () => group.dispose(), [group]);
+  return group;
+}
+
+function Section({
+  section,
+  group,
+  node,
+  alerts,
+}: {
+  section: ChartSection;
+  group: ChartGroup;
+  node: string;
+  alerts: readonly AlertView[];
+}) {
+  return (
+    <section class="chart-section" aria-labelledby={`section-${section.id}`}>
+      <h2 id={`section-${section.id}`}>{section.title}</h2>
+      <div class="charts">
+        {section.charts.map((spec) => (
+          <Chart
+            key={spec.id}
+            group={group}
+            node={node}
+            spec={spec}
+            marks={marksOf(alerts.filter((alert) => concerns(alert, spec.question.metrics, spec.question.labels)))}
+          />
+        ))}
+      </div>
+    </section>
+  );
+}
+
+/** Everything that needs the node's details. */
+function Body({
+  node,
+  detail,
+  bounds,
+  alerts,
+}: {
+  node: OverviewNode;
+  detail: NodeDetail;
+  bounds: BoundsInForce;
+  alerts: readonly AlertView[];
+}) {
+  const group = useChartGroup(detail.intervalSeconds);
+  const cpus = inventoryOf(detail.observations)?.inventory.cpu.cores ?? null;
+  // Series come and go seldom, values with every report: charts are only made anew for the former.
+  const names = detail.latest.map(({ metric, labels }) => `${metric} ${labels.flat().join(' ')}`).join('\n');
+  const servers = JSON.stringify(node.postgres.map(({ instance, role }) => [instance, role]));
+  const { sections, missing } = useMemo(
+    () => chartsOf({ latest: detail.latest, cpus, bounds, roles: new Map(node.postgres.map(({ instance, role }) => [instance, role])) }),
+    // oxlint-disable-next-line react-hooks/exhaustive-deps -- `names` and `servers` stand for what is read of them
+    [names, servers, cpus, bounds],
+  );
+  const [system, ...rest] = sections;
+  const disks = alerts.filter((alert) => concerns(alert, ['tidemark_filesystem_usage_ratio']));
+  return (
+    <>
+      <RangeBar group={group} />
+      {system === undefined ? null : <Section section={system} group={group} node={node.name} alerts={alerts} />}
+      <FileSystems group={group} node={node} bounds={bounds} marks={marksOf(disks)} />
+      {rest.map((section) => (
+        <Section key={section.id} section={section} group={group} node={node.name} alerts={alerts} />
+      ))}
+      <PostgresServers observations={detail.observations} />
+      <div class="node-about">
+        <section aria-labelledby="section-machine">
+          <h2 id="section-machine">Machine</h2>
+          <Machine observations={detail.observations} />
+        </section>
+        <section aria-labelledby="section-watched">
+          <h2 id="section-watched">What the agent watches</h2>
+          <Watched latest={detail.latest} missing={missing} />
+        </section>
+      </div>
+      <LatestValues latest={detail.latest} />
+    </>
+  );
+}
+
+function Title({ node, detail }: { node: OverviewNode; detail: NodeDetail | null }): JSX.Element {
+  const tags = Object.entries(node.tags);
+  return (
+    <div class="node-title">
+      <a class="back" href={`/${fleetQuery.value}`} aria-label="Back to the fleet">
+        ←
+      </a>
+      <h1>
+        <bdi>{node.name}</bdi>
+      </h1>
+      <ConditionWord node={node} />
+      {node.site === '' ? null : <span class="muted">{node.site}</span>}
+      {tags.length === 0 ? null : (
+        <ul class="node-tags" aria-label="Tags">
+          {tags.map(([key, value]) => (
+            <li key={key}>{`${key}=${value}`}</li>
+          ))}
+        </ul>
+      )}
+      {detail === null ? null : (
+        <span class="node-known muted">
+          known since <Clock atMs={Date.parse(detail.createdAt)} />
+        </span>
+      )}
+    </div>
+  );
 }
 
 export function NodePage({ name }: { name: string }): JSX.Element {
   const { feed } = useConsole();
   const answer = useDetail(name).value;
+  const bounds = useBounds(name);
+  const alerts = useNodeAlerts(name).value;
   const node = useComputed(() => feed.figures.value?.overview.nodes.find((each) => each.name === name)).value;
-  const back = (
-    <p class="back">
-      <a href={`/${fleetQuery.value}`}>← Fleet</a>
-    </p>
-  );
   if (node === undefined) {
     if (feed.figures.value === null)
       return <Notice title={feed.link.value.kind === 'lost' ? 'The collector does not answer' : 'Fetching the node…'} busy />;
-    return <Notice title="There is no node of this name">{back}</Notice>;
+    return (
+      <Notice title="There is no node of this name">
+        <p>
+          <a href={`/${fleetQuery.value}`}>← Fleet</a>
+        </p>
+      </Notice>
+    );
   }
   const detail = answer?.ok === true ? answer.value : null;
+  const condition = conditionOf(node);
   return (
-    <article class={conditionOf(node) === 'down' ? 'node-page aged' : 'node-page'}>
-      {back}
-      <div class="node-title">
-        <h1>
-          <bdi>{node.name}</bdi>
-        </h1>
-        <ConditionWord node={node} />
-        <span class="muted">{node.site}</span>
-        <span class="tags">
-          {Object.entries(node.tags)
-            .map(([key, value]) => `${key}=${value}`)
-            .join('  ')}
-        </span>
-      </div>
-      {conditionOf(node) === 'down' ? (
-        <p class="bad">
-          This node is silent. What is below is from its last report, <Ago at={node.lastSeenAt} />.
+    <article class={condition === 'down' ? 'node-page aged' : 'node-page'}>
+      <Title node={node} detail={detail} />
+      {condition === 'down' ? (
+        <p class="node-silent bad">
+          This node is silent. Its figures are from its last report, <Ago at={node.lastSeenAt} />.
         </p>
       ) : null}
-      <Facts node={node} detail={detail} />
-      <Mounts node={node} />
-      {detail === null ? null : <PostgresServers observations={detail.observations} />}
-      {detail === null ? (
+      <OpenAlerts alerts={alerts} />
+      <Facts node={node} detail={detail} bounds={bounds} />
+      {node.lastSeenAt === null ? (
+        <p class="muted">
+          {node.state === 'pending' ? 'Its agent has asked to be let in; approve it on the Nodes page.' : 'No report has come from it yet.'}
+        </p>
+      ) : detail === null ? (
         <p class="muted">{answer === null || answer.ok ? 'Fetching the details…' : explain(answer.failure)}</p>
       ) : (
-        <LatestValues latest={detail.latest} />
+        <Body node={node} detail={detail} bounds={bounds} alerts={alerts} />
       )}
     </article>
   );

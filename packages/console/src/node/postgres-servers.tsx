@@ -1,7 +1,7 @@
 /** What an agent saw of each PostgreSQL server: role and version, and for a primary every replica with how far it is behind. */
 import type { NodeDetail, PostgresReplication } from '@tidemark/protocol';
 import type { JSX } from 'preact';
-import { BEHIND_WARNING_BYTES } from '../fleet/bounds.ts';
+import { bounds, levelOf } from '../fleet/bounds.ts';
 import { NOTHING, formatBytes } from '../format/quantities.ts';
 import { WarningShape } from '../look/symbols.tsx';
 
@@ -47,7 +47,7 @@ function Replicas({ replicas }: { replicas: PostgresReplication['replicas'] }): 
                 <td class="code">{replica.sentLsn ?? NOTHING}</td>
                 <td class="code">{replica.replayLsn ?? NOTHING}</td>
                 <td
-                  class={behind !== null && behind > BEHIND_WARNING_BYTES ? 'number warn' : 'number'}
+                  class={levelOf(behind, bounds.value.behind) === 'normal' ? 'number' : 'number warn'}
                   title={`${replica.bytesBehind ?? '?'} bytes`}
                 >
                   {formatBytes(behind)}

@@ -1,0 +1,57 @@
+/** The bounds that figures are tinted by are those of the rules in force, and the shipped ones until they are known. */
+import type { RuleView } from '@tidemark/protocol';
+import { expect, test } from 'vitest';
+import { SHIPPED, boundsOf, levelOf } from './bounds.ts';
+
+const level = (trigger: NonNullable<RuleView['warning']>['trigger']) => ({
+  trigger,
+  clear: null,
+  trueForSeconds: 0,
+  ofLastSeconds: 0,
+  clearAfterSeconds: 0,
+});
+const rule = (parts: Partial<RuleView>): RuleView => ({
+  name: 'r',
+  title: 'R',
+  kind: 'threshold',
+  metric: 'tidemark_cpu_usage_ratio',
+  observation: null,
+  labels: {},
+  unit: 'ratio',
+  where: {},
+  warning: null,
+  critical: null,
+  suppressedBy: [],
+  enabled: true,
+  inactiveBecause: null,
+  annotations: {},
+  runbook: null,
+  layers: [],
+  ...parts,
+});
+
+test('without rules they are as shipped', () => expect(boundsOf([])).toEqual(SHIPPED));
+
+test('a rule in force says them', () => {
+  const bounds = boundsOf([rule({ warning: level({ above: 0.6 }), critical: level({ atLeast: 0.8 }) })]);
+  expect(bounds.cpu).toEqual({ warning: 0.6, critical: 0.8 });
+  expect(bounds.disk).toEqual(SHIPPED.disk);
+});
+
+test('a rule that is off, of another kind, or about what is too little says none', () => {
+  const off = rule({ enabled: false, warning: level({ above: 0.1 }) });
+  const state = rule({ kind: 'state', warning: level({ is: [1] }) });
+  const below = rule({ warning: level({ below: 0.1 }) });
+  for (const each of [off, state, below]) expect(boundsOf([each]).cpu).toEqual(SHIPPED.cpu);
+});
+
+test('a value on the bound is not beyond it', () => {
+  expect([0.7, 0.701, 0.9, 0.901, null].map((value) => levelOf(value, SHIPPED.cpu))).toEqual([
+    'normal',
+    'warning',
+    'warning',
+    'critical',
+    'normal',
+  ]);
+  expect(levelOf(104_857_601, SHIPPED.behind)).toBe('warning');
+});
