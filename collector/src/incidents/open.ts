@@ -41,7 +41,7 @@ export interface Incidents {
   health(): ComponentReading;
   /** Entries that the database does not have yet. */
   waiting(): number;
-  /** Some entries that took effect, and are not in the database. For what happened while it is away. */
+  /** What took effect and the database may not have, or cannot be asked for: what the journal's segments hold. Nothing while it has all. */
   localEntries(): Promise<readonly RecordedEntry[]>;
   /** Writes what waits, to the disk and, within a few seconds, to the database. */
   stop(): Promise<void>;
@@ -123,7 +123,7 @@ export async function openIncidents(options: IncidentsOptions): Promise<Incident
     },
     health: () => readingOf(recorder, journal, mirror, database),
     waiting: () => mirror.waiting,
-    localEntries: () => localEntries(journal),
+    localEntries: async () => (mirror.waiting === 0 && database.state.up ? [] : localEntries(journal)),
     async stop() {
       endTidying();
       recorder.close();

@@ -17,7 +17,7 @@ export interface PastQuery {
   state?: 'open' | 'closed' | undefined;
   nodeIds?: readonly number[] | undefined;
   rule?: string | undefined;
-  site?: string | undefined;
+  /** The worst it was. */
   level?: AlertLevel | undefined;
   /** Only those with a smaller id. */
   before?: string | undefined;
@@ -74,7 +74,7 @@ export class IncidentStore {
   }
 
   /** The newest first. */
-  async list({ state, nodeIds, rule, site, level, before, limit }: PastQuery): Promise<KeptIncident[]> {
+  async list({ state, nodeIds, rule, level, before, limit }: PastQuery): Promise<KeptIncident[]> {
     return this.#database.attempt(async () => {
       const rows = await this.#database.orm
         .select()
@@ -82,9 +82,8 @@ export class IncidentStore {
         .where(
           and(
             state === undefined ? undefined : eq(incidents.state, state),
-            nodeIds === undefined ? undefined : inArray(incidents.nodeId, [...nodeIds]),
+            nodeIds === undefined ? undefined : sql`${incidents.nodeId} = ANY (${sql.param([...nodeIds])}::integer[])`,
             rule === undefined ? undefined : eq(incidents.rule, rule),
-            site === undefined ? undefined : eq(incidents.site, site),
             level === undefined ? undefined : eq(incidents.levelMax, level),
             before === undefined ? undefined : lt(incidents.id, before),
           ),

@@ -42,6 +42,7 @@ export const PROBLEMS = {
   database_away: { status: 503, title: 'The database cannot be reached just now' },
   not_storable: { status: 422, title: 'The database refuses to store this report' },
   overloaded: { status: 503, title: 'Too much is waiting to be stored' },
+  superseded: { status: 503, title: 'Another collector has taken over from this one' },
   shutting_down: { status: 503, title: 'The collector is stopping' },
 } as const satisfies Record<string, { status: number; title: string }>;
 
