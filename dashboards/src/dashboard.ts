@@ -3,6 +3,7 @@
  * chance, so that a link to a panel lasts as long as the panel stays where it is.
  */
 import {
+  AnnotationQueryBuilder,
   DashboardBuilder,
   DashboardCursorSync,
   DashboardLinkBuilder,
@@ -39,6 +40,8 @@ export interface DashboardSettings {
   variables: readonly Builder<VariableModel>[];
   from: string;
   refresh: string;
+  /** Marks of Tidemark's alerts in Prometheus, of series with these labels; none where no rules are loaded. */
+  alertsOf?: string;
   rows: readonly { title: string; panels: readonly AnyPanel[] }[];
 }
 
@@ -61,6 +64,19 @@ export function dashboard(settings: DashboardSettings): Dashboard {
         .includeVars(true)
         .keepTime(true),
     );
+  if (settings.alertsOf !== undefined) {
+    builder.annotation(
+      new AnnotationQueryBuilder()
+        .name('Alerts')
+        .datasource(PROMETHEUS)
+        .enable(true)
+        .iconColor('red')
+        .expr(`ALERTS{alertname=~"Tidemark.+",alertstate="firing",${settings.alertsOf}}`)
+        .titleFormat('{{alertname}}, {{severity}}')
+        .textFormat('{{node}} {{mountpoint}} {{server}} {{application_name}}')
+        .step('60s'),
+    );
+  }
   for (const { title, panels } of settings.rows) {
     if (title !== '') builder.withRow(new RowBuilder(title));
     for (const panel of panels) builder.withPanel(panel);

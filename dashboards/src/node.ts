@@ -459,6 +459,7 @@ export const node = (): Dashboard =>
     variables: [prometheusSource(), jobChoice(), siteChoice(), nodeChoice()],
     from: 'now-6h',
     refresh: '30s',
+    alertsOf: 'node="$node"',
     rows: [
       { title: '', panels: now },
       { title: 'CPU and memory', panels: cpu },

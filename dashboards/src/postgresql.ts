@@ -238,6 +238,7 @@ export const postgresql = (): Dashboard =>
     variables: [prometheusSource(), jobChoice(), siteChoice(), postgresNodeChoice(), instanceChoice()],
     from: 'now-6h',
     refresh: '30s',
+    alertsOf: 'node=~"$node",tidemark_rule=~"postgres.*|replication.*"',
     rows: [
       { title: '', panels: [...now, servers] },
       { title: 'Replication', panels: replication },

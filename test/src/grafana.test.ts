@@ -185,7 +185,12 @@ describe('the dashboards in use', () => {
     await addAgent('app1', '', []);
     await addAgent('gone1', 'berlin', []);
     const { token } = await collector.api<{ token: string }>('POST', '/api/tokens', { name: 'grafana', role: 'read' });
-    prometheus = await startPrometheus({ directory: join(directory, 'prometheus'), collectorUrl: collector.url, token });
+    prometheus = await startPrometheus({
+      directory: join(directory, 'prometheus'),
+      collectorUrl: collector.url,
+      token,
+      rules: await collector.text('/prometheus/rules.yml'),
+    });
     await cluster.sql(primary, 'CREATE TABLE load AS SELECT i FROM generate_series(1, 50000) i');
     await waitUntil(async () => (await prometheus.query('tidemark_node_up{job="node",node="gone1"} == 1')).length === 1, {
       what: 'Prometheus to have seen all nodes',
@@ -322,6 +327,25 @@ describe('the dashboards in use', () => {
       variables['node'] = { values: ['db1'] };
       for (const query of queries) await expectData(panel, substitute(query, variables), false);
     });
+  });
+
+  test('the rules that the collector serves are judged by Prometheus, and the node that is silent is told and marked', async () => {
+    const { groups } = await ask<{ groups: { rules: { name: string; health: string; lastError?: string }[] }[] }>('rules', {});
+    const rules = groups.flatMap((group) => group.rules);
+    expect(rules.filter(({ health }) => health === 'err')).toEqual([]);
+    expect(rules.map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['TidemarkCpuUsage', 'TidemarkPostgresDown', 'TidemarkNodeSilent']),
+    );
+    const [marks] = parsed('node').annotations.list;
+    const variables = await choose(parsed('node').templating.list, { job: 'node', node: 'gone1' });
+    const fired = await waitUntil(
+      async () => {
+        const firing = await prometheus.query(substitute(marks!.expr, variables));
+        return firing.length > 0 && firing;
+      },
+      { what: 'the silent node to be told', timeoutMs: 120_000 },
+    );
+    expect(fired[0]!.metric).toMatchObject({ alertname: 'TidemarkNodeSilent', node: 'gone1', site: 'berlin', severity: 'warning' });
   });
 
   describe('store', () => {

@@ -23,6 +23,8 @@ export interface PrometheusOptions {
   directory: string;
   collectorUrl: string;
   token: string;
+  /** A rule file's text. */
+  rules?: string;
 }
 
 /** Names that are not ours to change. */
@@ -36,14 +38,17 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-export async function startPrometheus({ directory, collectorUrl, token }: PrometheusOptions): Promise<RunningPrometheus> {
+export async function startPrometheus({ directory, collectorUrl, token, rules }: PrometheusOptions): Promise<RunningPrometheus> {
   mkdirSync(directory, { recursive: true });
   const tokenFile = join(directory, 'token');
   writeFileSync(tokenFile, token, { mode: 0o600 });
+  const rulesFile = join(directory, 'rules.yml');
+  if (rules !== undefined) writeFileSync(rulesFile, rules);
   // Prometheus 2.42 forgets its own default type where service discovery asks.
   const credentials = { type: 'Bearer', credentials_file: tokenFile };
   const config = {
     global: { scrape_interval: '1s', scrape_timeout: '1s' },
+    ...(rules === undefined ? {} : { rule_files: [rulesFile] }),
     scrape_configs: [
       { job_name: 'tidemark', authorization: credentials, static_configs: [{ targets: [new URL(collectorUrl).host] }] },
       {

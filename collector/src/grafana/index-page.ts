@@ -42,6 +42,8 @@ ${rows === '' ? '<p>This installation has none.</p>' : `<table><thead><tr><th>Da
 <ul>
 ${files}
 </ul>
+<h2>Alerts</h2>
+<p>The rules in force, for Prometheus to judge as well: <a href="/prometheus/rules.yml">/prometheus/rules.yml</a></p>
 <h2>By script</h2>
 <pre><code>curl -fsS -H @HEADER_FILE ${escaped(base)}/grafana/dashboards/fleet.json -o fleet.json</code></pre>
 <p>HEADER_FILE holds one line, <code>Authorization: Bearer TOKEN</code>; a token: <code>tidemark-collector tokens add grafana --role read</code>.</p>

@@ -41,6 +41,7 @@ export interface DashboardJson {
   schemaVersion: number;
   templating: { list: VariableModel[] };
   links: { type: string; tags: string[] }[];
+  annotations: { list: { name: string; expr: string }[] };
   panels: Panel[];
 }
 
