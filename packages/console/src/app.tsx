@@ -3,13 +3,14 @@ import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { explain } from './api/failure.ts';
 import { useConsole } from './context.ts';
+import { openCounts } from './alerts/open-alerts.ts';
 import { FleetPage } from './fleet/fleet-page.tsx';
 import { LinkBanner, LinkWord } from './live/banner.tsx';
 import { Notice } from './look/notice.tsx';
 import { ThemeShape, TideMark } from './look/symbols.tsx';
 import { nextTheme, theme } from './look/theme.ts';
-import { AddNodePage } from './node/add-node.tsx';
 import { NodePage } from './node/node-page.tsx';
+import { addNodePage, alertPage, alertsPage, fetchPages, nodesPage, settingsPage } from './pages.ts';
 import { fleetQuery, route, type Route } from './router.ts';
 import { SignIn } from './session/sign-in.tsx';
 
@@ -22,10 +23,26 @@ function ThemeButton(): JSX.Element {
   );
 }
 
+/** "Alerts", with how many are open: the number is the first thing to see on every page. */
+function AlertsLink({ here }: { here: boolean }): JSX.Element {
+  const counts = openCounts.value;
+  return (
+    <a href="/alerts" {...(here ? { 'aria-current': 'page' as const } : {})}>
+      Alerts
+      {counts === null || counts.open === 0 ? null : (
+        <span class={`badge ${counts.critical > 0 ? 'badge-critical' : 'badge-warning'} ${counts.calling > 0 ? '' : 'badge-held'}`}>
+          {counts.open}
+          <span class="unseen"> open{counts.critical > 0 ? `, ${counts.critical} critical` : ''}</span>
+        </span>
+      )}
+    </a>
+  );
+}
+
 function Head(): JSX.Element {
   const { session } = useConsole();
   const { page } = route.value;
-  const here = (is: Route['page']): { 'aria-current'?: 'page' } => (page === is ? { 'aria-current': 'page' } : {});
+  const here = (...is: Route['page'][]): { 'aria-current'?: 'page' } => (is.includes(page) ? { 'aria-current': 'page' } : {});
   return (
     <header class="head">
       <a class="brand" href="/" aria-label="Tidemark, to the fleet">
@@ -37,8 +54,12 @@ function Head(): JSX.Element {
           <a href={`/${fleetQuery.value}`} {...here('fleet')}>
             Fleet
           </a>
-          <a href="/nodes" {...here('nodes')}>
-            Add a node
+          <AlertsLink here={page === 'alerts' || page === 'alert'} />
+          <a href="/nodes" {...here('nodes', 'add-node')}>
+            Nodes
+          </a>
+          <a href="/settings" {...here('settings')}>
+            Settings
           </a>
         </nav>
       ) : null}
@@ -74,7 +95,15 @@ function Page(): JSX.Element {
     case 'node':
       return <NodePage key={at.name} name={at.name} />;
     case 'nodes':
-      return <AddNodePage />;
+      return <nodesPage.Page />;
+    case 'add-node':
+      return <addNodePage.Page />;
+    case 'alerts':
+      return <alertsPage.Page tab={at.tab} />;
+    case 'alert':
+      return <alertPage.Page key={at.id} id={at.id} />;
+    case 'settings':
+      return <settingsPage.Page />;
     case 'unknown':
       return (
         <Notice title="There is no such page">
@@ -86,12 +115,38 @@ function Page(): JSX.Element {
   }
 }
 
+const TITLES: Record<Exclude<Route['page'], 'node' | 'alerts'>, string> = {
+  fleet: '',
+  nodes: 'Nodes',
+  'add-node': 'Add a node',
+  alert: 'Alert',
+  settings: 'Settings',
+  unknown: '',
+};
+const TABS = { open: 'Alerts', past: 'Past alerts', silences: 'Silences' };
+
+/** What the tab is called: how many alerts are open stands first, so that it can be read on a tab in the back. */
+function titleOf(at: Route, open: number): string {
+  const where = at.page === 'node' ? at.name : at.page === 'alerts' ? TABS[at.tab] : TITLES[at.page];
+  return `${open > 0 ? `(${open}) ` : ''}${where === '' ? '' : `${where} · `}Tidemark`;
+}
+
 export function App(): JSX.Element {
+  const { feed, session } = useConsole();
   const at = route.value;
+  const counts = openCounts.value;
+  const title = titleOf(at, counts?.open ?? 0);
   useEffect(() => {
-    document.title = at.page === 'node' ? `${at.name} · Tidemark` : at.page === 'nodes' ? 'Add a node · Tidemark' : 'Tidemark';
-  }, [at]);
-  const { feed } = useConsole();
+    document.title = title;
+  }, [title]);
+  const mark = (counts?.calling ?? 0) > 0;
+  useEffect(() => {
+    document.querySelector('link[rel="icon"]')?.setAttribute('href', mark ? '/favicon-alert.svg' : '/favicon.svg');
+  }, [mark]);
+  const begun = session.active.value && feed.figures.value !== null;
+  useEffect(() => {
+    if (begun) fetchPages();
+  }, [begun]);
   return (
     <>
       <Head />

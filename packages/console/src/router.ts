@@ -1,16 +1,39 @@
 /** Where one is: the address bar is the only memory of it, so that a link, a reload and the back button all lead to the same page. */
 import { computed, signal } from '@preact/signals';
 
-export type Route = { page: 'fleet' } | { page: 'node'; name: string } | { page: 'nodes' } | { page: 'unknown' };
+export type AlertsTab = 'open' | 'past' | 'silences';
+
+export type Route =
+  | { page: 'fleet' }
+  | { page: 'node'; name: string }
+  | { page: 'nodes' }
+  | { page: 'add-node' }
+  | { page: 'alerts'; tab: AlertsTab }
+  | { page: 'alert'; id: string }
+  | { page: 'settings' }
+  | { page: 'unknown' };
+
+const FIXED: Readonly<Record<string, Route>> = {
+  '/': { page: 'fleet' },
+  '/sign-in': { page: 'fleet' },
+  '/nodes': { page: 'nodes' },
+  // Not below /nodes: there every word may be a node's name.
+  '/add-node': { page: 'add-node' },
+  '/alerts': { page: 'alerts', tab: 'open' },
+  '/alerts/past': { page: 'alerts', tab: 'past' },
+  '/alerts/silences': { page: 'alerts', tab: 'silences' },
+  '/settings': { page: 'settings' },
+};
 
 /** Reads a path. A name that is not valid percent-encoding leads nowhere. */
 export function routeOf(path: string): Route {
-  if (path === '/' || path === '/sign-in') return { page: 'fleet' };
-  if (path === '/nodes') return { page: 'nodes' };
-  const name = /^\/nodes\/([^/]+)$/.exec(path)?.[1];
-  if (name === undefined) return { page: 'unknown' };
+  const fixed = FIXED[path];
+  if (fixed !== undefined) return fixed;
+  const [, kind, word] = /^\/(nodes|alerts)\/([^/]+)$/.exec(path) ?? [];
+  if (kind === undefined || word === undefined) return { page: 'unknown' };
   try {
-    return { page: 'node', name: decodeURIComponent(name) };
+    const named = decodeURIComponent(word);
+    return kind === 'nodes' ? { page: 'node', name: named } : { page: 'alert', id: named };
   } catch {
     return { page: 'unknown' };
   }
@@ -21,35 +44,53 @@ export function nodePath(name: string): string {
   return `/nodes/${encodeURIComponent(name)}`;
 }
 
+/** The address of an alert's page. */
+export function alertPath(id: string): string {
+  return `/alerts/${encodeURIComponent(id)}`;
+}
+
 const path = signal(location.pathname);
 export const route = computed(() => routeOf(path.value));
+
+/** Grows with every step to an address: a page that reads its query reads it anew. */
+export const step = signal(0);
 
 /** The query under which the fleet was last seen, so that "Fleet" leads back to the same filter. */
 export const fleetQuery = signal(location.pathname === '/' ? location.search : '');
 
+function arrive(): void {
+  path.value = location.pathname;
+  step.value += 1;
+}
+
 /** Goes to an address of the console. */
 export function navigate(to: string): void {
   history.pushState(null, '', to);
-  path.value = location.pathname;
+  arrive();
   scrollTo(0, 0);
+}
+
+/** Puts a page's filter into the address without a step in the history; `at` is the page's own path. */
+export function rememberQuery(at: string, query: string): void {
+  if (location.pathname === at && location.search !== query) history.replaceState(null, '', `${at}${query}`);
 }
 
 /** Puts the fleet's filter and order into the address without a step in the history. */
 export function rememberFleetQuery(query: string): void {
   fleetQuery.value = query;
-  if (location.pathname === '/' && location.search !== query) history.replaceState(null, '', `/${query}`);
+  rememberQuery('/', query);
 }
 
 /** Follows the back button and turns clicks on links of the console into steps without a reload. */
 export function startRouter(): void {
-  addEventListener('popstate', () => {
-    path.value = location.pathname;
-  });
+  addEventListener('popstate', arrive);
   document.addEventListener('click', (event) => {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = event.target instanceof Element ? event.target.closest('a') : null;
     if (link === null || link.origin !== location.origin || link.target !== '' || routeOf(link.pathname).page === 'unknown') return;
+    // Within a page the browser itself goes there.
+    if (link.hash !== '' && link.pathname === location.pathname && link.search === location.search) return;
     event.preventDefault();
-    navigate(link.pathname + link.search);
+    navigate(link.pathname + link.search + link.hash);
   });
 }

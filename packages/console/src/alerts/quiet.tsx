@@ -1,0 +1,102 @@
+/** Nothing is open. That is only good news when something watches and somebody would be told, so it says both. */
+import { useSignal } from '@preact/signals';
+import type { AlertView, ChannelView } from '@tidemark/protocol';
+import type { JSX } from 'preact';
+import { useEffect } from 'preact/hooks';
+import { useConsole } from '../context.ts';
+import { conditionOf } from '../fleet/standing.ts';
+import { countOf } from '../format/quantities.ts';
+import { Ago } from '../look/moment.tsx';
+import { TideMark, WarningShape } from '../look/symbols.tsx';
+import { alertPath, nodePath } from '../router.ts';
+import { rulesInForce } from '../settings/rules-in-force.ts';
+
+function Watching(): JSX.Element | null {
+  const { feed } = useConsole();
+  const nodes = feed.figures.value?.overview.nodes ?? [];
+  const watched = nodes.filter((node) => node.state === 'approved');
+  const up = watched.filter((node) => conditionOf(node) === 'up');
+  const newest = up.reduce<string | null>(
+    (most, node) => (node.lastSeenAt !== null && (most === null || node.lastSeenAt > most) ? node.lastSeenAt : most),
+    null,
+  );
+  const rules = rulesInForce.value?.rules;
+  const judging = rules?.filter((rule) => rule.enabled && rule.inactiveBecause === null).length;
+  if (watched.length === 0)
+    return (
+      <p class="warn">
+        <WarningShape /> No node is watched yet. <a href="/add-node">Add the first one</a>.
+      </p>
+    );
+  return (
+    <>
+      <p>
+        {judging === undefined ? 'The rules' : <a href="/settings#rules">{countOf(judging, 'rule')}</a>} watch{judging === 1 ? 'es' : ''}{' '}
+        <a href="/">{countOf(watched.length, 'node')}</a>;{' '}
+        {up.length === watched.length ? 'all of them report' : `${countOf(up.length, 'reports', 'report')}`}
+        {newest === null ? '' : ', the last one '}
+        {newest === null ? null : <Ago at={newest} />}.
+      </p>
+      {judging === 0 ? (
+        <p class="bad">
+          <WarningShape /> No rule judges anything: quiet means nothing.
+        </p>
+      ) : null}
+    </>
+  );
+}
+
+function Telling({ channels }: { channels: readonly ChannelView[] }): JSX.Element {
+  const working = channels.filter((channel) => channel.state === 'working' || channel.state === 'unused');
+  const lame = channels.filter((channel) => channel.state === 'retrying' || channel.state === 'disabled');
+  if (channels.length === 0)
+    return (
+      <p class="warn">
+        <WarningShape /> Nobody would be told: no <a href="/settings#channels">channel</a> is set up.
+      </p>
+    );
+  return (
+    <p>
+      {working.length === 0 ? null : <>Told would be {working.map((channel) => channel.name).join(', ')}. </>}
+      {lame.length === 0 ? null : (
+        <span class="warn">
+          <WarningShape /> <a href="/settings#channels">{lame.map((channel) => channel.name).join(', ')}</a>{' '}
+          {lame.length === 1 ? 'does' : 'do'} not get through.
+        </span>
+      )}
+    </p>
+  );
+}
+
+export function Quiet(): JSX.Element {
+  const { api } = useConsole();
+  const channels = useSignal<readonly ChannelView[] | null>(null);
+  const last = useSignal<AlertView | null>(null);
+  useEffect(() => {
+    const withdrawn = new AbortController();
+    void api.channels(withdrawn.signal).then((answer) => {
+      if (answer.ok) channels.value = answer.value.channels;
+    });
+    void api.alerts({ state: 'closed', limit: 1 }, withdrawn.signal).then((answer) => {
+      if (answer.ok) last.value = answer.value.alerts[0] ?? null;
+    });
+    return () => withdrawn.abort();
+  }, [api]);
+  return (
+    <section class="notice quiet-page" role="status">
+      <TideMark size={52} />
+      <h2>All quiet</h2>
+      <Watching />
+      {channels.value === null ? null : <Telling channels={channels.value} />}
+      {last.value === null ? null : (
+        <p>
+          Last: <a href={alertPath(last.value.id)}>{last.value.title}</a> on{' '}
+          <a href={nodePath(last.value.node)}>
+            <bdi>{last.value.node}</bdi>
+          </a>
+          , over <Ago at={last.value.closedAt} />.
+        </p>
+      )}
+    </section>
+  );
+}
