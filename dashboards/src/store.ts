@@ -1,5 +1,5 @@
 /**
- * What is better asked of the collector's own database: tables of what is not a number, and disks over months. All
+ * What is better asked of the collector's own database: tables of what is not a number, and disks over weeks. All
  * statements read the views in the schema tidemark_views, which a role made for it may read and nothing else.
  */
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
@@ -243,7 +243,7 @@ export const store = (): Dashboard =>
   dashboard({
     uid: 'tidemark-store',
     title: 'Tidemark / Store',
-    description: "The collector's own database: replication as it stands, disks over months, what each machine is.",
+    description: "The collector's own database: replication as it stands, disks over weeks, what each machine is.",
     variables: [
       postgresqlSource(),
       sqlChoice({

@@ -20,7 +20,7 @@ export function indexPage(dashboards: readonly DashboardEntry[], provisioning: r
         `<tr><td><a href="/grafana/dashboards/${name}.json" download="tidemark-${name}.json">${escaped(title)}</a></td><td>${escaped(source)}</td><td>${escaped(description)}</td></tr>`,
     )
     .join('\n');
-  const files = provisioning.map((path) => `<li><a href="${path}">${path}</a></li>`).join('\n');
+  const files = provisioning.map((path) => `<li><a href="${path}">${path.replace('/grafana/provisioning/', '')}</a></li>`).join('\n');
   return `<!doctype html>
 <html lang="en">
 <head>
