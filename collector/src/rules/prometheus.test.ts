@@ -169,6 +169,20 @@ describe('the shipped rules', () => {
     expect(views.map(({ name }) => name).toSorted()).toEqual(Object.keys(SHAPES).toSorted());
   });
 
+  test('the lines for Alertmanager are YAML, and name what the rules say makes others moot', () => {
+    const lines = text.split('\n').filter((line) => /^# {3}/.test(line));
+    const { inhibit_rules: rules } = parse(lines.map((line) => line.slice(4)).join('\n')) as {
+      inhibit_rules: { source_matchers: string[]; target_matchers: string[]; equal: string[] }[];
+    };
+    expect(rules.map(({ source_matchers: [source], equal }) => [source, equal.slice(0, 3)])).toEqual([
+      ['severity="critical"', ['alertname', 'node', 'mountpoint']],
+      ['alertname="TidemarkNodeSilent"', ['node']],
+      ['alertname="TidemarkEndpointDown"', ['node', 'server', 'endpoint']],
+      ['alertname="TidemarkPostgresDown"', ['node', 'server', 'endpoint']],
+    ]);
+    expect(rules[2]!.target_matchers).toEqual(['alertname=~"TidemarkResponseTime|TidemarkErrorRate"']);
+  });
+
   test('what judges nothing yet is said, with the reason', () => {
     expect(text).toMatch(/# replication-lag: inactive\. No true lag is measured yet/);
     expect(text).not.toContain('alert: TidemarkReplicationLag');
@@ -405,7 +419,9 @@ describe('rules and overrides of one’s own', () => {
   });
 
   test('words are no values of series: said and left out', () => {
-    const text = textOf({ rules: [{ name: 'words', kind: 'state', metric: 'm', warning: { is: 'on' } }] });
+    // The configuration refuses them; what is written has to be valid all the same.
+    const { declared } = compileRules({ rules: [{ name: 'words', kind: 'state', metric: 'm', warning: { is: 'on' } }], overrides: [] });
+    const text = prometheusRules({ rules: new LayeredRules(declared, () => 'test'), nodes: [], baseUrl: 'https://monitor.example' });
     expect(text).toContain('# words (warning): Prometheus has no such values: is on.');
     expect(promtool('check', { 'rules.yml': text }, 'rules.yml')).toContain('SUCCESS');
   });

@@ -29,7 +29,9 @@ interface Part {
 const LEVELS = ['warning', 'critical'] as const;
 const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 /** What tells apart two alerts of one rule on one node, for people; those that a series has not say nothing. */
-const SUBJECT_LABELS = ['mountpoint', 'server', 'application_name', 'client_addr', 'endpoint', 'url'];
+const SUBJECT_LABELS = ['mountpoint', 'server', 'application_name', 'client_addr', 'endpoint'];
+/** Of these, what an alert has that makes others moot. */
+const SUPPRESSOR_LABELS = ['node', 'server', 'endpoint'];
 
 /** The file's text. */
 export function prometheusRules({ rules, nodes, baseUrl }: AlertingRulesInput): string {
@@ -81,11 +83,11 @@ function partsOf(
   fleet: readonly NodeFacts[],
   overrideFor: (node: NodeFacts) => string,
 ): Part[] {
-  const declared = levelsText(judgedOf(view));
+  const declared = textOf(judgedOf(view));
   const asDeclared = new Set<string>();
   const others: Part[] = [];
   for (const [rule, nodes] of variants) {
-    if (isJudging(view) && levelsText(rule) === declared) for (const { name } of nodes) asDeclared.add(name);
+    if (isJudging(view) && textOf(rule) === declared) for (const { name } of nodes) asDeclared.add(name);
     else others.push({ rule, nodes: { only: namesOf(nodes) }, override: overrideFor(nodes[0]!) });
   }
   others.sort((a, b) => (a.override < b.override ? -1 : 1));
@@ -124,11 +126,11 @@ function levelOf(level: RuleView['warning']): Level | null {
   };
 }
 
-/** What decides how it is judged: two rules with the same text are one. */
-function levelsText({ kind, metric, labels, warning, critical }: Judged): string {
+/** What decides how it is judged and told: two rules with the same text are one. */
+function textOf({ kind, metric, labels, warning, critical, title, annotations, runbook }: Judged): string {
   const level = (one: Level | null): unknown[] | null =>
     one === null ? null : [one.trigger, one.clear, one.trueForMs, one.ofLastMs, one.clearAfterMs];
-  return JSON.stringify([kind, metric, labels, level(warning), level(critical)]);
+  return JSON.stringify([kind, metric, labels, level(warning), level(critical), title, annotations, runbook]);
 }
 
 /** "cpu-usage" as TidemarkCpuUsage. */
@@ -213,10 +215,12 @@ function header(views: readonly RuleView[]): string {
     if (!enabled || observation !== null || inactiveBecause !== null) continue;
     for (const by of suppressedBy) inhibitions.set(by, [...(inhibitions.get(by) ?? []), alertName(name)]);
   }
+  // A silent node makes everything of it moot, a server or an endpoint that is down only what is said of itself.
+  const equalTo = (by: string): string => (views.find(({ name }) => name === by)?.metric == null ? 'node' : SUPPRESSOR_LABELS.join(', '));
   const rules = [...inhibitions].map(
     ([by, targets]) => `#   - source_matchers: ['alertname="${alertName(by)}"']
 #     target_matchers: ['alertname=~"${targets.join('|')}"']
-#     equal: [node]`,
+#     equal: [${equalTo(by)}]`,
   );
   return `# Tidemark's rules in force, as alerting rules for Prometheus 2.42 or later. Fetch it again when rules, overrides or the
 # tags of nodes change; how: docs/how-to/prometheus.md. Two alerts a rule, told apart by the label severity.
