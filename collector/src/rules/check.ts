@@ -156,8 +156,12 @@ function triggerOf(name: LevelName, level: LevelDraft, { kind, unit, draft, say 
     return undefined;
   }
   if (operator === 'missing') return { missing: true };
-  if (operator === 'is') return { is: listOf(written as LevelForm['is'] & {}) };
-  if (operator === 'isNot') return { isNot: listOf(written as LevelForm['isNot'] & {}) };
+  if (operator === 'is' || operator === 'isNot') {
+    const values = listOf(written as LevelForm['is'] & {});
+    if (draft.patch.metric !== undefined && values.some((value) => typeof value !== 'number'))
+      say([field], `${name}.${operator}: the values of a metric are numbers: write them without quotes`);
+    return operator === 'is' ? { is: values } : { isNot: values };
+  }
   const number = toBaseUnit(written as number | string, unit);
   if ('mistake' in number) {
     say([field], `${name}.${operator}: ${number.mistake}`);

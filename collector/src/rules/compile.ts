@@ -9,7 +9,7 @@ import { bySpecificity, fileLayer, mayMeet, merge, overrideLayer, shippedLayer, 
 import { RULE_LIMITS, type OverrideForm, type RuleForm } from './schema.ts';
 
 /** Pairs of overrides that are looked at together; beyond that the check at run time has to do. */
-const PAIRS_MAX = 20_000;
+const PAIRS_MAX = 5_000;
 
 export interface RulesFragment {
   readonly rules: readonly RuleForm[];
@@ -37,8 +37,19 @@ export interface Compiled {
   readonly mistakes: readonly PlacedMistake[];
 }
 
-/** Never throws for what the fragment says; with mistakes `declared` is of no use. */
+/** The last result for a list of rules: checking a configuration and using it is one work. */
+const compiledBefore = new WeakMap<RulesFragment['rules'], { overrides: RulesFragment['overrides']; compiled: Compiled }>();
+
+/** Never throws for what the fragment says; with mistakes `declared` is of no use. The lists are not to be changed afterwards. */
 export function compileRules({ rules, overrides }: RulesFragment): Compiled {
+  const before = compiledBefore.get(rules);
+  if (before?.overrides === overrides) return before.compiled;
+  const compiled = compileAll({ rules, overrides });
+  compiledBefore.set(rules, { overrides, compiled });
+  return compiled;
+}
+
+function compileAll({ rules, overrides }: RulesFragment): Compiled {
   const mistakes: PlacedMistake[] = [];
   const say = (key: PlacedMistake['key'], path: readonly (string | number)[], text: string): void => {
     mistakes.push({ key, path: path.map(String), text });
@@ -111,13 +122,19 @@ function senseless({ name, base, overrides }: DeclaredRule): PlacedMistake[] {
   if (ofBase.length > 0) return ofBase;
   const single = overrides.map((layer) => ({ layer, mistakes: found([...base, layer]) }));
   const mistakes = single.flatMap((one) => one.mistakes);
-  const right = single.filter((one) => one.mistakes.length === 0 && touchesLevels(one.layer.patch)).map((one) => one.layer);
+  const right = single
+    .filter((one) => one.mistakes.length === 0)
+    .flatMap(({ layer }) => {
+      const fields = levelFields(layer);
+      return fields.length === 0 ? [] : [{ layer, fields }];
+    });
   let pairs = 0;
   const looked = new Set<string>();
   for (let i = 0; i < right.length; i++) {
     for (let j = i + 1; j < right.length && pairs < PAIRS_MAX; j++) {
-      const [a, b] = [right[i]!, right[j]!];
-      if (!mayMeet(a, b)) continue;
+      const [{ layer: a, fields }, { layer: b, fields: winning }] = [right[i]!, right[j]!];
+      // Where the more specific one says all that the other does, it is as if it stood alone.
+      if (!mayMeet(a, b) || fields.every((field) => winning.includes(field))) continue;
       const key = `${levelsText(a.patch)}\n${levelsText(b.patch)}`;
       if (looked.has(key)) continue;
       looked.add(key);
@@ -129,7 +146,7 @@ function senseless({ name, base, overrides }: DeclaredRule): PlacedMistake[] {
   return mistakes;
 }
 
-const touchesLevels = (patch: Patch): boolean => patch.warning !== undefined || patch.critical !== undefined;
+const levelFields = (layer: Layer): string[] => [...merge([layer]).setBy.keys()].filter((field) => /^(warning|critical)\b/.test(field));
 const levelsText = ({ warning, critical }: Patch): string => JSON.stringify([warning, critical]);
 
 function placed({ layer, path, text }: RuleMistake): PlacedMistake[] {

@@ -182,6 +182,11 @@ describe('together', () => {
       ],
     ],
     [
+      'a text for a number',
+      "rules:\n  - {name: own, kind: state, metric: m, warning: {is: '0'}}",
+      ['2: rules: own: warning.is: the values of a metric are numbers: write them without quotes'],
+    ],
+    [
       'two overrides that never meet',
       'overrides:\n  - {rule: cpu-usage, site: a, warning: {above: 85%}}\n  - {rule: cpu-usage, site: b, critical: {above: 80%, clear: 75%}}',
       [],

@@ -49,6 +49,8 @@ export function declareOptions<const D extends OptionDeclarations>(declarations:
   return declarations;
 }
 
+const MISTAKES_SHOWN_MAX = 50;
+
 const kebab = (key: string): string => key.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`);
 export const flagOf = (key: string): string => `--${kebab(key)}`;
 export const environmentOf = (key: string): string => `TIDEMARK_${kebab(key).replaceAll('-', '_').toUpperCase()}`;
@@ -125,12 +127,15 @@ export function loadOptions<const D extends OptionDeclarations>(
   }
   if (mistakes.length > 0) {
     const noun = mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`;
-    throw new OperationalFailure(
-      `${noun} in the configuration:\n${mistakes.map((m) => `  ${m}`).join('\n')}\nSee ${program} --help.`,
-      EXIT.configuration,
-    );
+    throw new OperationalFailure(`${noun} in the configuration:\n${shortList(mistakes)}\nSee ${program} --help.`, EXIT.configuration);
   }
   return { values: values as OptionValues<D>, sources: origin, file: file?.path, placeOf };
+}
+
+/** Whoever has written a thousand mistakes has made one of them a thousand times. */
+function shortList(mistakes: readonly string[]): string {
+  const lines = mistakes.slice(0, MISTAKES_SHOWN_MAX).map((text) => `  ${text}`);
+  return [...lines, ...(mistakes.length > lines.length ? [`  and ${mistakes.length - lines.length} more`] : [])].join('\n');
 }
 
 interface OptionFile {
