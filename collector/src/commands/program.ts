@@ -17,6 +17,7 @@ import { readMigrations } from '../db/migrate.ts';
 import { Database } from '../db/pool.ts';
 import { makeUsable } from '../db/usable.ts';
 import { adminTokenFile, resetAdminToken } from '../http/admin-token.ts';
+import { alertCommands, silenceCommands } from './alerts.ts';
 import { connectTo } from './client.ts';
 import { nodeCommands, tokenCommands, type Terminal } from './nodes.ts';
 import { ruleCommands } from './rules.ts';
@@ -118,6 +119,8 @@ Examples:
     return { client: connectTo({ url: url.replace(/\/+$/, ''), tokenFile }), url: values.publicUrl ?? url };
   };
   nodeCommands(program, { ...context, connect }, connectOptions);
+  alertCommands(program, { ...context, connect }, connectOptions);
+  silenceCommands(program, { ...context, connect }, connectOptions);
   ruleCommands(program, { ...context, connect }, connectOptions);
   tokenCommands(program, { ...context, connect }, connectOptions);
   return program;
