@@ -151,8 +151,7 @@ export class Lane {
 
   /** The way is open again: nothing waits any longer, and what was refused is tried again. */
   revive(): void {
-    // An attempt of this very millisecond was made before.
-    this.#revivedAt = this.#context.clock.wallMs() + 1;
+    this.#revivedAt = this.#context.clock.wallMs();
     this.#failures = 0;
     this.#pausedUntil = this.#freshPausedUntil = -Infinity;
     this.#dueAt.clear();

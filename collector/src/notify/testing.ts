@@ -101,6 +101,9 @@ export interface NotifierRig {
   node?: (id: number) => NodeIdentity | undefined;
 }
 
+/** One for all, so that what is started after a crash gives no id a second time. */
+const bytes = countingBytes();
+
 /** A notifier that is started, over a recorder in memory. */
 export function startNotifier({ channels, recorder: given, clock = fakeTimersClock, random = () => 0.5, node }: NotifierRig): Told {
   const recorder = given ?? memoryRecorder(clock);
@@ -109,7 +112,7 @@ export function startNotifier({ channels, recorder: given, clock = fakeTimersClo
     recorder,
     clock,
     random,
-    randomBytes: countingBytes(),
+    randomBytes: bytes,
     nodeOf: node ?? (() => undefined),
     collectorUrl: () => 'https://monitor.example',
     log: pino({ level: 'silent' }),
