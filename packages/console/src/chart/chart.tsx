@@ -11,6 +11,7 @@ import { formatClock, formatUtc } from '../format/times.ts';
 import { drawnLines, tableRows } from './drawn.ts';
 import { lastKnown } from './grid.ts';
 import type { ChartGroup, ChartMark } from './group.ts';
+import { useInSight } from './in-sight.ts';
 import { useChartKeys } from './keys.ts';
 import { AXIS_PX } from './overlay.ts';
 import { paletteChanged, watchPalette } from './palette.ts';
@@ -34,7 +35,7 @@ export interface ChartProps {
 
 let loadedPlot: Promise<typeof import('./plot.ts')> | undefined;
 /** The drawing code comes with the first chart, not with the page. */
-const loadPlot = (): Promise<typeof import('./plot.ts')> => (loadedPlot ??= import('./plot.ts'));
+export const loadPlot = (): Promise<typeof import('./plot.ts')> => (loadedPlot ??= import('./plot.ts'));
 
 /** The place on the grid that the cursor points at; -1 without one. */
 function placeAt(data: ChartData, ms: number | null): number {
@@ -50,19 +51,6 @@ function valueText(line: ChartLine, place: number, spec: ChartSpec): string {
   if (typeof value !== 'number' || typeof least !== 'number' || typeof greatest !== 'number') return text;
   const [low, high] = [formatValue(least, spec.unit), formatValue(greatest, spec.unit)];
   return low === text && high === text ? text : `${text} (${low} – ${high})`;
-}
-
-function useInSight(element: { current: HTMLElement | null }): ReadonlySignal<boolean> {
-  const inSight = useSignal(false);
-  useEffect(() => {
-    if (element.current === null) return undefined;
-    const observer = new IntersectionObserver((entries) => (inSight.value = entries.at(-1)?.isIntersecting === true), {
-      rootMargin: '300px 0px',
-    });
-    observer.observe(element.current);
-    return () => observer.disconnect();
-  }, [element, inSight]);
-  return inSight;
 }
 
 interface CanvasProps extends ChartProps {
@@ -275,7 +263,13 @@ export function Chart({ group, node, spec, marks }: ChartProps): JSX.Element {
   );
   const shown = asTable.value && data !== null;
   return (
-    <figure ref={figure} class={spec.wide === true ? 'chart wide' : 'chart'} aria-labelledby={id} aria-busy={loading && data === null}>
+    <figure
+      ref={figure}
+      class={spec.wide === true ? 'chart wide' : 'chart'}
+      aria-labelledby={id}
+      aria-busy={loading && data === null}
+      data-loading={loading}
+    >
       <figcaption class="chart-head">
         <h3 id={id} title={spec.hint}>
           {spec.title}

@@ -40,6 +40,9 @@ export interface PlotHandlers {
   onPanStart(): void;
 }
 
+/** Opacity of the layers of a stack. */
+const FILL = 0.55;
+
 type Drawn = { view: PlotView; palette: Palette };
 
 function structureOf(view: PlotView): string {
@@ -173,7 +176,6 @@ export class Plot {
     };
     addEventListener('mousemove', move);
     addEventListener('mouseup', end);
-    event.preventDefault();
   }
 
   #options(view: PlotView): uPlot.Options {
@@ -260,10 +262,11 @@ function seriesOf({ lines }: PlotView, now: () => Drawn): uPlot.Series[] {
   const tone = (of: number) => now().palette.tones[of] ?? now().palette.text;
   const drawn = lines.map((line): uPlot.Series => ({
     label: line.label,
-    stroke: () => tone(line.tone),
-    width: line.tone === 0 ? 1 : line.upon === undefined ? 1.5 : 1,
+    // The layers of a stack are told apart by their fills: thin ones would be nothing but outline.
+    stroke: () => (line.upon === undefined ? tone(line.tone) : faded(tone(line.tone), 0.8)),
+    width: line.upon !== undefined ? 0.6 : line.tone === 0 ? 1 : 1.5,
     ...(line.dashed === true ? { dash: [5, 4] } : {}),
-    ...(line.upon === null ? { fill: () => faded(tone(line.tone), 0.42) } : {}),
+    ...(line.upon === null ? { fill: () => faded(tone(line.tone), FILL) } : {}),
     points: { show: true, size: 4, filter: (u, place) => lonePoints(u, place) },
   }));
   const extremes = lines.flatMap(({ least, tone: of }): uPlot.Series[] =>
@@ -276,7 +279,7 @@ function bandsOf({ lines }: PlotView, now: () => Drawn): uPlot.Band[] {
   const tone = (of: number) => now().palette.tones[of] ?? now().palette.text;
   const bands: uPlot.Band[] = [];
   lines.forEach((line, place) => {
-    if (typeof line.upon === 'number') bands.push({ series: [place + 1, line.upon + 1], fill: () => faded(tone(line.tone), 0.42) });
+    if (typeof line.upon === 'number') bands.push({ series: [place + 1, line.upon + 1], fill: () => faded(tone(line.tone), FILL) });
   });
   let at = lines.length + 1;
   for (const { least, tone: of } of lines) {

@@ -7,6 +7,8 @@ import { all, busiest, cpuLines, first, latencyLines, linesBy, memoryLines, mirr
 export interface ChartSection {
   id: string;
   title: string;
+  /** The PostgreSQL server it is about. */
+  server?: string;
   charts: ChartSpec[];
 }
 
@@ -137,6 +139,31 @@ function networkCharts(): ChartSpec[] {
         ),
     },
   ];
+}
+
+function networkTroubleChart(): ChartSpec {
+  const kinds: [string, string][] = [
+    ['errs', 'errors'],
+    ['drop', 'drops'],
+  ];
+  const names = kinds.flatMap(([kind]) => [`node_network_receive_${kind}_total`, `node_network_transmit_${kind}_total`]);
+  return {
+    id: 'network-trouble',
+    title: 'Network errors and drops',
+    hint: 'Packets, received above, sent below. node_network_{receive,transmit}_{errs,drop}_total',
+    unit: '1/s',
+    question: { metrics: names, rate: true },
+    lines: (found) =>
+      kinds.flatMap(([kind, word], place) =>
+        mirroredPairs(
+          found.filter(({ metric }) => metric.endsWith(`_${kind}_total`)),
+          'device',
+          [`node_network_receive_${kind}_total`, `${word} in`],
+          [`node_network_transmit_${kind}_total`, `${word} out`],
+          2,
+        ).map((line) => ({ ...line, tone: line.tone + place * 2 })),
+      ),
+  };
 }
 
 function pressureChart(): ChartSpec {
@@ -297,6 +324,7 @@ export function chartsOf({ latest, cpus, bounds, roles }: ChartFacts): NodeChart
   }));
   const traffic = [
     ...(metrics.has('node_network_receive_bytes_total') ? networkCharts() : []),
+    ...(metrics.has('node_network_receive_errs_total') ? [networkTroubleChart()] : []),
     ...(metrics.has('node_disk_read_bytes_total') ? diskCharts() : []),
     ...(metrics.has('node_pressure_cpu_waiting_seconds_total') ? [pressureChart()] : []),
   ];
@@ -312,6 +340,7 @@ export function chartsOf({ latest, cpus, bounds, roles }: ChartFacts): NodeChart
     )?.value;
     sections.push({
       id: `pg-${server}`,
+      server,
       title: servers.length === 1 && server === 'main' ? 'PostgreSQL' : `PostgreSQL ${server}`,
       charts: postgresCharts(server, roles.get(server) ?? null, typeof most === 'number' ? most : null, bounds),
     });

@@ -1,5 +1,7 @@
 /** Every latest value of a node, by name: for those who know what they look for. A long list is cut, and says so. */
 import { useSignal } from '@preact/signals';
+import { useRef } from 'preact/hooks';
+import { useInSight } from '../chart/in-sight.ts';
 import type { NodeDetail } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { NOTHING, countOf, formatBytes, formatDuration, formatRatio } from '../format/quantities.ts';
@@ -20,10 +22,13 @@ function valueText(series: Latest): string {
 
 export function LatestValues({ latest }: { latest: readonly Latest[] }): JSX.Element {
   const query = useSignal('');
+  const section = useRef<HTMLElement>(null);
+  // Some hundred rows at the end of a long page: drawn when one gets there.
+  const wanted = useInSight(section, true).value;
   const needle = query.value.trim().toLowerCase();
   const found = latest.filter((series) => `${series.metric} ${series.labels.flat().join(' ')}`.toLowerCase().includes(needle));
   return (
-    <section>
+    <section ref={section} class="latest-section">
       <div class="section-head">
         <h2>Latest values</h2>
         <input
@@ -42,7 +47,7 @@ export function LatestValues({ latest }: { latest: readonly Latest[] }): JSX.Ele
             : countOf(found.length, 'series', 'series')}
         </p>
       </div>
-      <div class="scroller" tabIndex={0} role="region" aria-label="Latest values">
+      <div class="scroller latest-scroller" tabIndex={0} role="region" aria-label="Latest values">
         <table class="latest">
           <thead>
             <tr>
@@ -54,7 +59,7 @@ export function LatestValues({ latest }: { latest: readonly Latest[] }): JSX.Ele
             </tr>
           </thead>
           <tbody>
-            {found.slice(0, SHOWN).map((series) => (
+            {found.slice(0, wanted ? SHOWN : 0).map((series) => (
               <tr key={`${series.metric} ${JSON.stringify(series.labels)}`}>
                 <th scope="row" class="code">
                   {series.metric}

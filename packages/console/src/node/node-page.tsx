@@ -7,7 +7,7 @@ import type { AlertView, NodeDetail, OverviewNode } from '@tidemark/protocol';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useMemo } from 'preact/hooks';
 import { explain, type Answer } from '../api/failure.ts';
-import { Chart } from '../chart/chart.tsx';
+import { Chart, loadPlot } from '../chart/chart.tsx';
 import { createChartGroup, type ChartGroup } from '../chart/group.ts';
 import { RangeBar } from '../chart/range-bar.tsx';
 import { useConsole } from '../context.ts';
@@ -23,11 +23,12 @@ import { Ago, Clock } from '../look/moment.tsx';
 import { Notice } from '../look/notice.tsx';
 import { fleetQuery } from '../router.ts';
 import { chartsOf, type ChartSection } from './charts.ts';
+import { Endpoints } from './endpoints.tsx';
 import { FileSystems } from './file-systems.tsx';
 import { LatestValues } from './latest-values.tsx';
 import { Machine, Watched, inventoryOf } from './machine.tsx';
 import { OpenAlerts, concerns, marksOf, useNodeAlerts } from './node-alerts.tsx';
-import { PostgresServers } from './postgres-servers.tsx';
+import { PostgresServer, serversSeen } from './postgres-servers.tsx';
 
 const EVERY_MS = 5_000;
 const RETRY_MS = 2_000;
@@ -132,20 +133,18 @@ function useChartGroup(intervalSeconds: number | null): ChartGroup {
   return group;
 }
 
-function Section({
-  section,
-  group,
-  node,
-  alerts,
-}: {
+function Section(props: {
   section: ChartSection;
   group: ChartGroup;
   node: string;
   alerts: readonly AlertView[];
-}) {
+  children?: ComponentChildren;
+}): JSX.Element {
+  const { section, group, node, alerts } = props;
   return (
     <section class="chart-section" aria-labelledby={`section-${section.id}`}>
       <h2 id={`section-${section.id}`}>{section.title}</h2>
+      {props.children}
       <div class="charts">
         {section.charts.map((spec) => (
           <Chart
@@ -191,9 +190,21 @@ function Body({
       {system === undefined ? null : <Section section={system} group={group} node={node.name} alerts={alerts} />}
       <FileSystems group={group} node={node} bounds={bounds} marks={marksOf(disks)} />
       {rest.map((section) => (
-        <Section key={section.id} section={section} group={group} node={node.name} alerts={alerts} />
+        <Section key={section.id} section={section} group={group} node={node.name} alerts={alerts}>
+          {section.server === undefined ? null : <PostgresServer instance={section.server} observations={detail.observations} />}
+          {section.id === 'http' ? <Endpoints latest={detail.latest} bounds={bounds} /> : null}
+        </Section>
       ))}
-      <PostgresServers observations={detail.observations} />
+      {serversSeen(detail.observations)
+        .filter((instance) => !sections.some(({ server }) => server === instance))
+        .map((instance) => (
+          <section key={instance}>
+            <h2>
+              PostgreSQL <span class="code">{instance}</span>
+            </h2>
+            <PostgresServer instance={instance} observations={detail.observations} />
+          </section>
+        ))}
       <div class="node-about">
         <section aria-labelledby="section-machine">
           <h2 id="section-machine">Machine</h2>
@@ -239,6 +250,8 @@ function Title({ node, detail }: { node: OverviewNode; detail: NodeDetail | null
 
 export function NodePage({ name }: { name: string }): JSX.Element {
   const { feed } = useConsole();
+  // Fetched while the node's details are, not after them.
+  useEffect(() => void loadPlot(), []);
   const answer = useDetail(name).value;
   const bounds = useBounds(name);
   const alerts = useNodeAlerts(name).value;

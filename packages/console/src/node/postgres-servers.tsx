@@ -61,12 +61,12 @@ function Replicas({ replicas }: { replicas: PostgresReplication['replicas'] }): 
   );
 }
 
-function Server({ instance, seen }: { instance: string; seen: PostgresReplication }): JSX.Element {
+/** What was seen of one server; nothing where no observation has come. */
+export function PostgresServer({ instance, observations }: { instance: string; observations: readonly Observation[] }): JSX.Element | null {
+  const seen = observations.find((each) => each.kind === 'postgres.replication' && each.instance === instance)?.document;
+  if (!isReplication(seen)) return null;
   return (
-    <section>
-      <h2>
-        PostgreSQL <span class="code">{instance}</span>
-      </h2>
+    <div class="server">
       <p>
         {seen.up ? (
           <>
@@ -93,18 +93,11 @@ function Server({ instance, seen }: { instance: string; seen: PostgresReplicatio
           {seen.receiver.pauseState === null || seen.receiver.pauseState === 'not paused' ? '' : `; ${seen.receiver.pauseState}`}.
         </p>
       )}
-    </section>
+    </div>
   );
 }
 
-export function PostgresServers({ observations }: { observations: readonly Observation[] }): JSX.Element {
-  return (
-    <>
-      {observations.map((each) =>
-        each.kind === 'postgres.replication' && isReplication(each.document) ? (
-          <Server key={each.instance} instance={each.instance} seen={each.document} />
-        ) : null,
-      )}
-    </>
-  );
+/** The servers that were seen, whether or not they have series. */
+export function serversSeen(observations: readonly Observation[]): string[] {
+  return observations.filter(({ kind }) => kind === 'postgres.replication').map(({ instance }) => instance);
 }
