@@ -7,8 +7,11 @@ import { OperationalFailure, type Clock, type LoadedOptions, type Log } from '@t
 import type { CollectorConfig } from './config.ts';
 import type { Database } from './db/pool.ts';
 import type { FleetDirectory } from './fleet/directory.ts';
+import type { EventHub } from './events/hub.ts';
 import type { Components } from './health/components.ts';
+import type { Entry, Incident } from './incidents/entry.ts';
 import { openIncidents, type Incidents } from './incidents/open.ts';
+import { alertView } from './incidents/view.ts';
 import { Notifier, createChannels, type NotifyChannel } from './notify/index.ts';
 import { createRuleSource, type RuleBook, type RulesConfig } from './rules/source.ts';
 import type { Reloaded } from './settings/routes.ts';
@@ -30,6 +33,10 @@ export interface Alerting {
   notifier: Notifier;
   /** Reads the configuration again: all of it takes effect, or, with a mistake anywhere, nothing. Throws an OperationalFailure. */
   reload(): Promise<Reloaded>;
+  /** Somebody closed an alert: it is judged anew. */
+  closedByHand(incident: Incident): void;
+  /** Tells open pages of what is recorded. */
+  tellPages(hub: EventHub): void;
   stop(): Promise<void>;
 }
 
@@ -102,11 +109,45 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
       reloading = mine.catch(() => {});
       return mine;
     },
+    closedByHand: () => {},
+    tellPages(hub) {
+      const { book } = incidents.recorder;
+      incidents.recorder.onRecorded((entries) => {
+        const changed = new Set<string>();
+        for (const entry of entries) {
+          if (entry.kind === 'silenced' || entry.kind === 'unsilenced') hub.tell('changed', { what: 'silences' });
+          else for (const id of alertsOf(entry)) changed.add(id);
+        }
+        for (const id of changed) {
+          const incident = book.incident(id);
+          if (incident !== undefined)
+            hub.tell('alert', alertView(incident, { book, now: clock.wallMs(), nodeOf: (node) => directory.byId(node) }));
+        }
+      });
+      notifier.onChange(() => hub.tell('changed', { what: 'channels' }));
+      rules.onChange(() => hub.tell('changed', { what: 'rules' }));
+    },
     async stop() {
       await notifier.stop();
       await incidents.stop();
     },
   };
+}
+
+/** The alerts that an entry says something of. */
+function alertsOf(entry: Entry): readonly string[] {
+  switch (entry.kind) {
+    case 'opened':
+      return [entry.opening.incidentId];
+    case 'attempted':
+      return entry.items.map(({ incidentId }) => incidentId);
+    case 'answered':
+    case 'silenced':
+    case 'unsilenced':
+      return [];
+    default:
+      return [entry.incidentId];
+  }
 }
 
 /** Their lines in the collector's health. */

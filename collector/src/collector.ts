@@ -3,6 +3,7 @@
  * the ways out. Everything it starts is stopped in the reverse order: no request is cut, what waits is
  * written, and the database goes last.
  */
+import { randomBytes } from 'node:crypto';
 import {
   OperationalFailure,
   describeOptions,
@@ -44,6 +45,7 @@ import { ReportIntake } from './reports/intake.ts';
 import { reportRoutes } from './reports/routes.ts';
 import { ReportWriter } from './reports/writer.ts';
 import { prometheusRuleRoutes } from './rules/prometheus-routes.ts';
+import { alertRoutes } from './incidents/routes.ts';
 import { ruleRoutes } from './rules/routes.ts';
 import { runbookRoutes } from './runbooks/routes.ts';
 import { channelRoutes } from './notify/index.ts';
@@ -91,7 +93,9 @@ export interface Parts {
   own: OwnMetrics;
   intake: ReportIntake;
   components: Components;
-  alerting: Pick<Alerting, 'rules' | 'notifier' | 'reload'> & { incidents: Pick<Alerting['incidents'], 'recorder' | 'store'> };
+  alerting: Pick<Alerting, 'rules' | 'notifier' | 'reload' | 'closedByHand'> & {
+    incidents: Pick<Alerting['incidents'], 'recorder' | 'store' | 'localEntries'>;
+  };
   hub: EventHub;
   overview: FleetOverview;
 }
@@ -166,6 +170,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
   lifecycle.onReload(() => void reloadOnSignal(alerting, log));
   const overview = new FleetOverview(view, directory, clock);
   const hub = new EventHub({ clock, view, overview, nodes: () => directory.all() });
+  alerting.tellPages(hub);
 
   const app = await buildServer({
     // Fastify announces its address by itself; the collector does that in its own words.
@@ -219,6 +224,16 @@ export function addRoutes(
     baseUrl: options.baseUrl,
   });
   seriesRoutes(app, { fleet: directory, view, store: new SeriesStore(database), clock });
+  alertRoutes(app, {
+    recorder: alerting.incidents.recorder,
+    store: alerting.incidents.store,
+    fleet: directory,
+    clock,
+    random: randomBytes,
+    tellingOf: (incident) => alerting.notifier.tellingOf(incident),
+    localEntries: () => alerting.incidents.localEntries(),
+    onClosedByHand: (incident) => alerting.closedByHand(incident),
+  });
   ruleRoutes(app, { source: alerting.rules, fleet: directory });
   prometheusRuleRoutes(app, { source: alerting.rules, fleet: directory, baseUrl: options.baseUrl });
   channelRoutes(app, { notifier: alerting.notifier });

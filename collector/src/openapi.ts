@@ -122,7 +122,8 @@ function unstartedAlerting(database: Database, clock: Clock, log: Log): Parts['a
   return {
     rules,
     notifier,
-    incidents: { recorder, store: new IncidentStore(database) },
+    incidents: { recorder, store: new IncidentStore(database), localEntries: async () => [] },
+    closedByHand: () => {},
     reload: () => Promise.reject(new OperationalFailure('This collector was never started.')),
   };
 }
