@@ -164,7 +164,7 @@ function addSilenceCommand(silences: Command, { out, err, connect }: FleetComman
       `
 Examples:
   tidemark-collector silences add --node db1 --for 2h --reason "new disks"
-  tidemark-collector silences add --rule disk_usage --label mountpoint=/backup --for 1d --reason "is being emptied"
+  tidemark-collector silences add --rule disk-usage --label mountpoint=/backup --for 1d --reason "is being emptied"
 `,
     )
     .action(async (options: SilenceOptions, command: Command) => {
