@@ -113,6 +113,31 @@ describe('what they say', () => {
     await as('owner', "UPDATE nodes SET state = 'approved' WHERE name = 'db1'");
   });
 
+  test('alerts with their labels as an object, open ones and those that are over', async () => {
+    const insert = `INSERT INTO incidents (id, rule, kind, title, node_id, node_name, site, labels, unit, state, level, level_max, since, opened_at, closed_at,
+        close_reason, value, bound, why, no_data, suppressed_by, annotations, epoch, position)
+      VALUES (gen_random_uuid(), 'disk-usage', 'threshold', 'Disk usage', 1, 'db1', 'berlin', $1, 'ratio', $2, 'warning', 'critical', now(), now(), $3,
+        $4, 0.8, '{}', 'why', false, '{}', '{}', 1, 1)`;
+    await as('owner', insert, ['[["device", "sda"], ["mountpoint", "/"]]', 'open', null, null]);
+    await as('owner', insert, ['[]', 'closed', new Date(), 'recovered']);
+    const { rows } = await as(
+      'reader',
+      'SELECT node, rule, state, level_max, labels, close_reason FROM tidemark_views.alerts ORDER BY state DESC',
+    );
+    expect(rows).toEqual([
+      {
+        node: 'db1',
+        rule: 'disk-usage',
+        state: 'open',
+        level_max: 'critical',
+        labels: { device: 'sda', mountpoint: '/' },
+        close_reason: null,
+      },
+      { node: 'db1', rule: 'disk-usage', state: 'closed', level_max: 'critical', labels: {}, close_reason: 'recovered' },
+    ]);
+    await as('owner', 'DELETE FROM incidents');
+  });
+
   test('every view and every column says what it is', async () => {
     const { rows } = await as<{ name: string }>(
       'owner',
@@ -126,7 +151,7 @@ describe('what they say', () => {
 });
 
 describe('who may read', () => {
-  test.each(['nodes', 'node_tokens', 'api_tokens', 'reports', 'series', 'observations_latest'])(
+  test.each(['nodes', 'node_tokens', 'api_tokens', 'reports', 'series', 'observations_latest', 'incidents', 'told', 'silences'])(
     'the role cannot read the table %s',
     async (table) => {
       await expect(as('reader', `SELECT FROM public.${table}`)).rejects.toMatchObject({ code: '42501' });
