@@ -153,7 +153,7 @@ function past(overview: Overview, nowMs: number): AlertView[] {
       closedAt: iso(closedMs),
       closeReason: REASONS[n % REASONS.length] ?? 'recovered',
       value: rule === 'node-silent' ? null : 0.58,
-      acknowledged: n % 4 === 0 ? { by: 'Ana', at: iso(sinceMs + 400_000), note: n % 8 === 0 ? 'the nightly batch again' : '' } : null,
+      acknowledged: n % 4 === 0 ? { by: 'Ana', at: iso(closedMs - 90_000), note: n % 8 === 0 ? 'the nightly batch again' : '' } : null,
       told: alert.told.map((each) => ({ ...each, status: 'resolved' as const, at: iso(closedMs + 700), confirmed: true })),
     };
   });
@@ -204,7 +204,7 @@ export class MockAlerts {
       storm: () => storm(now),
     }[scene]();
     this.#silences = [];
-    this.#alerts = [...open, ...(scene === 'none' ? [] : past(overview, now))].sort((a, b) => (a.id < b.id ? 1 : -1));
+    this.#alerts = [...open, ...past(overview, now)].sort((a, b) => (a.id < b.id ? 1 : -1));
   }
 
   get open(): AlertView[] {

@@ -10,7 +10,7 @@ import { fakeFleet, type FakeFleet, type FakeFleetOptions } from './fleet.ts';
 import { MockAlerts, type AlertScene, type MockReply } from './mock-alerts.ts';
 import { MockEvents, type MockStream } from './mock-events.ts';
 import { MockNodes } from './mock-nodes.ts';
-import { MOCK_RULES, mockChannels, mockRuleList, mockSettings } from './mock-rules.ts';
+import { mockChannels, mockRuleList, mockSettings, rulesOfNode } from './mock-rules.ts';
 
 /** `hang` takes requests and never answers; `cut` closes the connection; a problem answers with its document. */
 export type MockTrouble =
@@ -142,7 +142,7 @@ export function mockApi(options: MockApiOptions): MockApi {
       case 'GET rules':
         return ok(mockRuleList(now()));
       case 'GET rules/X':
-        return ok({ rules: MOCK_RULES.map((rule) => ({ ...rule, applies: rule.enabled && rule.inactiveBecause === null })) });
+        return ok({ rules: rulesOfNode(overview().nodes.find((node) => node.name === url.searchParams.get('node'))) });
       case 'GET channels':
         return ok({ channels: mockChannels(now()) });
       case 'POST channels/X/test':

@@ -1,5 +1,5 @@
 /** The shipped rules, the channels and the settings of a collector that does not exist, in the form the collector serves them. */
-import type { Bound, ChannelView, RuleLevel, RuleList, RuleView, Settings } from '@tidemark/protocol';
+import type { Bound, ChannelView, OverviewNode, RuleLevel, RuleList, RuleView, Settings } from '@tidemark/protocol';
 
 const MINUTE = 60;
 
@@ -192,4 +192,18 @@ export function mockSettings(): Settings {
       { name: 'log.level', value: 'info', source: 'command line' },
     ],
   };
+}
+
+/** The rules as they stand for one node: the layers that are for it, and the one bound that the site's layer changes. */
+export function rulesOfNode(node: OverviewNode | undefined): (RuleView & { applies: boolean })[] {
+  return MOCK_RULES.map((each) => {
+    const layers = each.layers.filter(({ layer, selector }) => {
+      if (layer === 'site') return selector === `site ${node?.site}`;
+      if (layer === 'tag') return Object.entries(node?.tags ?? {}).some(([name, value]) => selector === `tag ${name}=${value}`);
+      return true;
+    });
+    const raised = layers.some(({ layer, sets }) => layer === 'site' && sets.includes('warning.above = 0.8'));
+    const warning = raised && each.warning !== null ? { ...each.warning, trigger: { above: 0.8 } } : each.warning;
+    return { ...each, layers, warning, applies: each.enabled && each.inactiveBecause === null };
+  });
 }

@@ -67,7 +67,7 @@ function Head(): JSX.Element {
         {session.active.value ? <LinkWord /> : null}
         <ThemeButton />
         {session.active.value ? (
-          <button type="button" class="button quiet" onClick={() => void session.signOut()}>
+          <button type="button" class="button quiet wide-only" onClick={() => void session.signOut()}>
             Sign out
           </button>
         ) : null}

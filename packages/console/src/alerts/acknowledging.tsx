@@ -57,7 +57,7 @@ function AskName(props: { alerts: readonly AlertView[]; onClose: () => void; onG
           maxLength={NAME_MOST}
           required
           autocomplete="name"
-          autofocus={name.value === ''}
+          data-first={who.value === '' ? '' : undefined}
           onInput={(event) => {
             name.value = event.currentTarget.value;
           }}
@@ -71,7 +71,7 @@ function AskName(props: { alerts: readonly AlertView[]; onClose: () => void; onG
           value={note.value}
           maxLength={1_000}
           placeholder="the nightly batch; looking at it"
-          autofocus={name.value !== ''}
+          data-first={who.value === '' ? undefined : ''}
           onInput={(event) => {
             note.value = event.currentTarget.value;
           }}

@@ -69,6 +69,8 @@ export function GroupRow({ group, mayChange }: { group: Group; mayChange: boolea
   const waiting = group.alerts.filter((alert) => alert.acknowledged === null);
   const first = group.alerts[0]!;
   const oldest = group.alerts.reduce((least, alert) => (alert.since < least ? alert.since : least), first.since);
+  const silenced = group.alerts.filter((alert) => alert.silencedBy !== null).length;
+  const covered = group.alerts.filter((alert) => alert.suppressedBy !== null).length;
   return (
     <li class={`alert-group alert-${group.level}`}>
       <div class="alert-row">
@@ -103,16 +105,30 @@ export function GroupRow({ group, mayChange }: { group: Group; mayChange: boolea
               .map((alert) => alert.node)
               .join(', ')}
             {group.alerts.length > 3 ? ` and ${countOf(group.alerts.length - 3, 'other')}` : ''}
+            {oldest === first.since ? null : (
+              <>
+                {' '}
+                · the first <Ago at={oldest} />
+              </>
+            )}
           </p>
         </div>
-        <div class="alert-held" />
+        <div class="alert-held">
+          {waiting.length < group.alerts.length ? <span class="chip">{group.alerts.length - waiting.length} acknowledged</span> : null}
+          {silenced > 0 ? <span class="chip">{silenced} silenced</span> : null}
+          {covered > 0 ? <span class="chip">{covered} covered by another</span> : null}
+        </div>
         <div class="alert-since">
-          <Ago at={oldest} />
+          <Ago at={first.since} />
         </div>
         {mayChange ? (
           <div class="alert-acts">
             {waiting.length === 0 ? null : (
-              <AcknowledgeButton alerts={waiting} label={`Acknowledge ${waiting.length}`} class="button act-main" />
+              <AcknowledgeButton
+                alerts={waiting}
+                label={`Acknowledge ${waiting.length}`}
+                class={waiting.some((alert) => isCalling(alert)) ? 'button act-main' : 'button'}
+              />
             )}
             <SilenceButton parts={() => partsOfGroup(group)} name={`${group.title} ${groupText(group)}`} />
           </div>

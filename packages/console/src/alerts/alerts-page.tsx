@@ -58,7 +58,7 @@ function useFilter(path: string) {
   }, [at]);
   return {
     filter,
-    change(next: Filter): void {
+    change: (next: Filter): void => {
       filter.value = next;
       rememberQuery(path, filterQuery(next));
     },

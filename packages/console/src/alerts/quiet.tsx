@@ -33,10 +33,21 @@ function Watching(): JSX.Element | null {
       <p>
         {judging === undefined ? 'The rules' : <a href="/settings#rules">{countOf(judging, 'rule')}</a>} watch{judging === 1 ? 'es' : ''}{' '}
         <a href="/">{countOf(watched.length, 'node')}</a>;{' '}
-        {up.length === watched.length ? 'all of them report' : `${countOf(up.length, 'reports', 'report')}`}
+        {up.length === watched.length ? 'all of them report' : countOf(up.length, 'reports', 'report')}
         {newest === null ? '' : ', the last one '}
         {newest === null ? null : <Ago at={newest} />}.
       </p>
+      {rules === undefined || judging === 0 ? null : (
+        <p class="watched">
+          {rules
+            .filter((rule) => rule.enabled && rule.inactiveBecause === null)
+            .map((rule) => (
+              <span key={rule.name} class="chip">
+                {rule.title}
+              </span>
+            ))}
+        </p>
+      )}
       {judging === 0 ? (
         <p class="bad">
           <WarningShape /> No rule judges anything: quiet means nothing.
@@ -57,7 +68,7 @@ function Telling({ channels }: { channels: readonly ChannelView[] }): JSX.Elemen
     );
   return (
     <p>
-      {working.length === 0 ? null : <>Told would be {working.map((channel) => channel.name).join(', ')}. </>}
+      {working.length === 0 ? null : <>{working.map((channel) => channel.name).join(', ')} would be told. </>}
       {lame.length === 0 ? null : (
         <span class="warn">
           <WarningShape /> <a href="/settings#channels">{lame.map((channel) => channel.name).join(', ')}</a>{' '}

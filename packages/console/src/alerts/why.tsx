@@ -61,8 +61,10 @@ export function Why({ alert }: { alert: AlertView }): JSX.Element {
               {rule.layers.map((layer) => (
                 <tr key={`${layer.layer} ${layer.selector} ${layer.source}`}>
                   <th scope="row">{layer.selector === '' ? layer.layer : layer.selector}</th>
-                  <td class="code">{layer.sets.join(', ')}</td>
-                  <td class="muted">{layer.source === 'shipped' ? '' : layer.source}</td>
+                  <td>
+                    <span class="code">{layer.sets.join(', ')}</span>
+                    {layer.source === 'shipped' ? null : <span class="muted layer-source">{layer.source}</span>}
+                  </td>
                 </tr>
               ))}
             </tbody>

@@ -6,10 +6,13 @@ import { NOTHING, formatDuration } from '../format/quantities.ts';
 const UNITS: ReadonlySet<string> = new Set<Unit>(['ratio', 'bytes', 'bytes/s', 'seconds', '1/s']);
 const isUnit = (unit: string): unit is Unit => UNITS.has(unit);
 
+/** The unit of a chart for a unit of the wire; what is none of them is counted. */
+export const chartUnit = (unit: string): Unit => (isUnit(unit) ? unit : 'count');
+
 /** A value with its unit: "91 %", "118 MiB". */
 export function valueText(value: number | null, unit: string): string {
   if (value === null) return NOTHING;
-  return formatValue(value, isUnit(unit) ? unit : 'count');
+  return formatValue(value, chartUnit(unit));
 }
 
 /** "above 85 %", "is 0", "missing". */

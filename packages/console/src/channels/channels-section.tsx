@@ -84,7 +84,7 @@ function Channel({ channel, mayChange }: { channel: ChannelView; mayChange: bool
         <p class={`state-${channel.state}`}>
           {channel.state === 'retrying' || channel.state === 'disabled' ? <WarningShape /> : <span class="state-dot" aria-hidden="true" />}
           {STATES[channel.state]}
-          {channel.waiting === 0 ? null : <span class="muted">, {countOf(channel.waiting, 'message waits', 'messages wait')}</span>}
+          {channel.waiting === 0 ? null : <span class="muted">{countOf(channel.waiting, 'message waits', 'messages wait')}</span>}
         </p>
         <p class="muted">
           {channel.detail}

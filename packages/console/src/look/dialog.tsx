@@ -17,6 +17,8 @@ export function Dialog({ title, onClose, onSubmit, children }: DialogProps): JSX
   useEffect(() => {
     const shown = dialog.current;
     shown?.showModal();
+    // The `autofocus` attribute is for documents: put in later, browsers complain of it.
+    shown?.querySelector<HTMLElement>('[data-first]')?.focus();
     return () => shown?.close();
   }, []);
   return (

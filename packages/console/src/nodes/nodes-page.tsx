@@ -9,7 +9,8 @@ import { useConsole } from '../context.ts';
 import { CONDITION_WORDS } from '../fleet/standing.ts';
 import { NOTHING, countOf, formatCount } from '../format/quantities.ts';
 import { pollingSource, type LiveSource } from '../live/source.ts';
-import { Ago, Clock } from '../look/moment.tsx';
+import { formatClock, formatUtc } from '../format/times.ts';
+import { Ago } from '../look/moment.tsx';
 import { Notice } from '../look/notice.tsx';
 import { ConditionShape } from '../look/symbols.tsx';
 import { nodePath } from '../router.ts';
@@ -51,6 +52,16 @@ function useNodes() {
   return { nodes, failure, renew: () => asked.current?.start() };
 }
 
+/** The day alone; the moment is on hover. */
+function Day({ at }: { at: string }): JSX.Element {
+  const atMs = Date.parse(at);
+  return (
+    <time dateTime={at} title={`${formatClock(atMs, 0)} · ${formatUtc(atMs)}`}>
+      {formatClock(atMs, 0).slice(0, 10)}
+    </time>
+  );
+}
+
 function NodeRow({ node, mayChange, renew }: { node: ListedNode; mayChange: boolean; renew: () => void }): JSX.Element {
   const { summary, condition } = node;
   const tags = Object.entries(summary.tags)
@@ -90,7 +101,7 @@ function NodeRow({ node, mayChange, renew }: { node: ListedNode; mayChange: bool
         <Ago at={node.lastSeenAt} />
       </td>
       <td class="n-known">
-        <Clock atMs={Date.parse(summary.createdAt)} />
+        <Day at={summary.createdAt} />
       </td>
       {mayChange ? (
         <td class="n-acts">

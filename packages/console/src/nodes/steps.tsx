@@ -72,6 +72,7 @@ function Consequences({ node, step }: { node: NodeSummary; step: Step }): JSX.El
 
 export function NodeSteps({ node, onDone }: { node: NodeSummary; onDone: () => void }): JSX.Element {
   const { api, feed } = useConsole();
+  const more = useSignal(false);
   const asking = useSignal<Exclude<Step, 'approve'> | null>(null);
   const name = useSignal('');
   const token = useSignal<string | null>(null);
@@ -125,7 +126,7 @@ export function NodeSteps({ node, onDone }: { node: NodeSummary; onDone: () => v
               value={name.value}
               maxLength={253}
               required
-              autofocus
+              data-first
               autocomplete="off"
               spellcheck={false}
               onInput={(event) => {
@@ -143,26 +144,53 @@ export function NodeSteps({ node, onDone }: { node: NodeSummary; onDone: () => v
         <DialogEnd act={ACTS[step]} busy={busy.value} danger={step === 'retire' || step === 'revoke'} onClose={close} />
       </Dialog>
     );
+  const steps = stepsOf(node.state).filter((each) => each !== 'approve');
+  const stepButton = (each: Step): JSX.Element => (
+    <button
+      key={each}
+      type="button"
+      class={each === 'approve' ? 'button primary' : 'button quiet'}
+      disabled={busy.value}
+      aria-label={`${LABELS[each].replace('…', '')}: ${node.name}`}
+      onClick={() => {
+        if (each === 'approve') void act(each);
+        else {
+          name.value = node.name;
+          asking.value = each;
+        }
+      }}
+    >
+      {LABELS[each]}
+    </button>
+  );
   return (
     <>
-      {stepsOf(node.state).map((each) => (
+      {stepsOf(node.state).includes('approve') ? stepButton('approve') : null}
+      {more.value ? steps.map(stepButton) : null}
+      {steps.length === 0 ? null : (
         <button
-          key={each}
           type="button"
-          class={each === 'approve' ? 'button primary' : 'button quiet'}
-          disabled={busy.value}
-          aria-label={`${LABELS[each].replace('…', '')}: ${node.name}`}
+          class="icon-button more-steps"
+          aria-expanded={more.value}
+          aria-label={`${more.value ? 'Less' : 'More'} to do with ${node.name}`}
+          title={more.value ? 'Less' : 'Rename, new token, revoke, retire'}
           onClick={() => {
-            if (each === 'approve') void act(each);
-            else {
-              name.value = node.name;
-              asking.value = each;
-            }
+            more.value = !more.value;
           }}
         >
-          {LABELS[each]}
+          <svg width="16" height="16" viewBox="0 0 16 16" aria-hidden="true">
+            {more.value ? (
+              <path d="M4 4l8 8m0-8-8 8" stroke="currentColor" stroke-width="1.6" stroke-linecap="round" />
+            ) : (
+              <g fill="currentColor">
+                <circle cx="3" cy="8" r="1.5" />
+                <circle cx="8" cy="8" r="1.5" />
+                <circle cx="13" cy="8" r="1.5" />
+              </g>
+            )}
+          </svg>
         </button>
-      ))}
+      )}
       {step === null && failure.value !== null ? (
         <span class="bad" role="alert">
           {explain(failure.value)}

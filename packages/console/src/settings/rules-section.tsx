@@ -130,8 +130,10 @@ function RuleItem({ rule }: { rule: RuleOfNode }): JSX.Element {
             {rule.layers.map((layer) => (
               <tr key={`${layer.layer} ${layer.selector} ${layer.source}`}>
                 <th scope="row">{layer.selector === '' ? layer.layer : layer.selector}</th>
-                <td class="code">{layer.sets.join(', ')}</td>
-                <td class="muted">{layer.source === 'shipped' ? '' : layer.source}</td>
+                <td>
+                  <span class="code">{layer.sets.join(', ')}</span>
+                  {layer.source === 'shipped' ? null : <span class="muted layer-source">{layer.source}</span>}
+                </td>
               </tr>
             ))}
           </tbody>

@@ -7,7 +7,9 @@ import { explain, type Answer } from '../api/failure.ts';
 import { ChannelsSection } from '../channels/channels-section.tsx';
 import { useConsole } from '../context.ts';
 import { pollingSource } from '../live/source.ts';
+import { nextTheme, theme } from '../look/theme.ts';
 import { step } from '../router.ts';
+import { rememberWho, who } from '../session/who.ts';
 import { rulesInForce } from './rules-in-force.ts';
 import { RulesSection } from './rules-section.tsx';
 import { Section } from './section.tsx';
@@ -79,7 +81,7 @@ function OptionsSection({ settings }: { settings: Settings }): JSX.Element {
 function About({ settings }: { settings: Settings }): JSX.Element {
   return (
     <Section id="about" title="About">
-      <p>
+      <p class="about">
         Tidemark {settings.version}
         {settings.publicUrl === null ? null : (
           <>
@@ -88,6 +90,28 @@ function About({ settings }: { settings: Settings }): JSX.Element {
           </>
         )}
         . <a href="/api/docs">API</a> · <a href="/runbooks/">Runbooks</a> · <a href="/metrics">Metrics</a>
+      </p>
+    </Section>
+  );
+}
+
+/** On a phone there is no room for these in the head. */
+function ThisBrowser(): JSX.Element {
+  const { session } = useConsole();
+  return (
+    <Section id="browser" title="This browser">
+      <p class="browser-acts">
+        <button type="button" class="button" onClick={nextTheme}>
+          Theme: {{ system: 'as the system', dark: 'dark', light: 'light' }[theme.value]}
+        </button>
+        {who.value === '' ? null : (
+          <button type="button" class="button" onClick={() => rememberWho('')}>
+            Forget my name ({who.value})
+          </button>
+        )}
+        <button type="button" class="button" onClick={() => void session.signOut()}>
+          Sign out
+        </button>
       </p>
     </Section>
   );
@@ -143,6 +167,7 @@ export function SettingsPage(): JSX.Element {
       <RulesSection />
       <ChannelsSection />
       <Rest />
+      <ThisBrowser />
     </div>
   );
 }

@@ -99,13 +99,7 @@ function SilenceRow({ silence, mayChange }: { silence: SilenceView; mayChange: b
       </div>
       {silence.active && mayChange ? (
         <div class="alert-acts">
-          <button
-            type="button"
-            class="button"
-            disabled={busy.value}
-            aria-label={`End this silence: ${silence.reason}`}
-            onClick={() => void end()}
-          >
+          <button type="button" class="button" disabled={busy.value} aria-label={`End now: ${silence.reason}`} onClick={() => void end()}>
             {busy.value ? 'One moment…' : 'End now'}
           </button>
         </div>

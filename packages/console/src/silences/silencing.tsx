@@ -148,7 +148,7 @@ function SilenceDialog({ parts: given, onClose }: { parts: readonly Part[]; onCl
           value={reason.value}
           maxLength={1_000}
           required
-          autofocus
+          data-first
           placeholder="disk is being replaced, ticket 4711"
           onInput={(event) => {
             reason.value = event.currentTarget.value;
