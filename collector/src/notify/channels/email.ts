@@ -196,19 +196,20 @@ const NETWORK: Readonly<Record<string, string>> = {
 function failed(error: unknown, tls: string): Sent {
   const { responseCode, response, rejectedErrors = [] } = error as SmtpError & { rejectedErrors?: readonly SmtpError[] };
   const code = codeOf(error) ?? '';
-  if (code === 'ETLS' || /CERT|SELF_SIGNED|UNABLE_TO|ERR_TLS|ERR_SSL/.test(code)) {
+  // The library says ESOCKET for all that happens to a socket; the words beside it are the system's.
+  const words = sentenceOf(error);
+  if (code === 'ETLS' || (responseCode === undefined && /certificate|self.signed|\bTLS\b|\bSSL\b|SSL routines/i.test(words))) {
     const advice =
       tls === 'starttls' ? 'it may offer no STARTTLS, or its certificate is not trusted: see caFile and tls' : 'see caFile and tls';
-    return { outcome: 'retry', answer: `no encrypted connection: ${oneLine(sentenceOf(error), 200)}; ${advice}` };
+    return { outcome: 'retry', answer: `no encrypted connection: ${oneLine(words, 200)}; ${advice}` };
   }
   if (responseCode !== undefined) {
     // One recipient to be tried again is reason enough to try again.
     const temporary = responseCode < 500 || rejectedErrors.some((one) => (one.responseCode ?? 0) < 500);
-    const said = oneLine(response ?? sentenceOf(error), 200);
+    const said = oneLine(response ?? words, 200);
     const who = rejectedErrors.length === 0 ? '' : ` (for ${rejectedErrors.map(({ recipient }) => recipient ?? '?').join(', ')})`;
     return { outcome: temporary ? 'retry' : 'refused', answer: `${code === 'EAUTH' ? 'sign-in refused: ' : ''}${said}${who}` };
   }
-  const cause = (error as { cause?: unknown }).cause;
-  const known = NETWORK[codeOf(cause) ?? ''] ?? NETWORK[code];
-  return { outcome: 'retry', answer: known === undefined ? oneLine(sentenceOf(error)) : `${known} (${oneLine(sentenceOf(error), 150)})` };
+  const known = NETWORK[/\bE[A-Z]{4,}\b/.exec(words)?.[0] ?? ''] ?? NETWORK[code];
+  return { outcome: 'retry', answer: known === undefined ? oneLine(words) : `${known} (${oneLine(words, 150)})` };
 }

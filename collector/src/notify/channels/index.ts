@@ -1,7 +1,7 @@
 /** Every kind of channel, one line each, and the option of the configuration file that declares channels. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { AlertLevel, TagName } from '@tidemark/protocol';
+import { TagName } from '@tidemark/protocol';
 import { EXIT, OperationalFailure, schemaMistakes, type Mistake, type OptionDeclaration } from '@tidemark/service';
 import { Type, type Static, type TObject } from 'typebox';
 import type { NotifyChannel } from '../lane.ts';
@@ -18,9 +18,10 @@ const Patterns = Type.Array(Type.String({ minLength: 1, maxLength: 253 }), {
   maxItems: 100,
   wanted: 'a list of names; * stands for any characters',
 });
+const Level = Type.Union([Type.Literal('warning'), Type.Literal('critical')], { wanted: 'warning or critical' });
 const OnlyOption = Type.Object(
   {
-    levels: Type.Optional(Type.Array(AlertLevel, { minItems: 1, wanted: 'a list of warning and critical' })),
+    levels: Type.Optional(Type.Array(Level, { minItems: 1, wanted: 'a list of warning and critical' })),
     rules: Type.Optional(Patterns),
     sites: Type.Optional(Patterns),
     nodes: Type.Optional(Patterns),
