@@ -55,13 +55,22 @@ function compileAll({ rules, overrides }: RulesFragment): Compiled {
     mistakes.push({ key, path: path.map(String), text });
   };
   const bases = new Map<string, Layer[]>(SHIPPED_RULES.map(({ name, ...patch }) => [name, [shippedLayer(shippedPatch(name, patch))]]));
+  const shippedNames = SHIPPED_RULES.map(({ name }) => name);
   const named = new Map<string, number>();
+  /** Of these nothing more can be said than was. */
+  const unclear = new Set<string>();
   rules.forEach((form, i) => {
     const before = named.get(form.name);
     if (before !== undefined)
       return say('rules', [i, 'name'], `${form.name}: there are two of this name (items ${before + 1} and ${i + 1}): keep one`);
     named.set(form.name, i);
     const base = bases.get(form.name);
+    if (base === undefined && form.kind === undefined) {
+      const near = nearest(form.name, shippedNames);
+      const hint = near === undefined ? 'threshold, absent, state or event' : `or did you mean the shipped rule ${near}?`;
+      unclear.add(form.name);
+      say('rules', [i, 'name'], `${form.name}: kind is missing for a rule of your own: ${hint}`);
+    }
     if (base === undefined) bases.set(form.name, [fileLayer(form, i)]);
     else if (form.kind !== undefined && form.kind !== base[0]!.patch.kind)
       say('rules', [i, 'kind'], `${form.name}: the shipped rule of this name is a ${base[0]!.patch.kind!}: give yours another name`);
@@ -83,6 +92,7 @@ function compileAll({ rules, overrides }: RulesFragment): Compiled {
     overrides: (byRule.get(name) ?? []).toSorted(bySpecificity),
   }));
   for (const rule of declared) {
+    if (unclear.has(rule.name)) continue;
     for (const { key, path, text } of [...repetitions(rule), ...senseless(rule), ...suppressors(rule, bases)]) say(key, path, text);
   }
   for (const { key, path, text } of cycles(declared)) say(key, path, text);

@@ -10,7 +10,7 @@ import { SHIPPED_RULES } from './default-rules.ts';
 import { rulesReference } from './reference.ts';
 
 const docs = fileURLToPath(new URL('../../../docs', import.meta.url));
-const runbooks = readdirSync(join(docs, 'runbooks')).filter((name) => name.endsWith('.md'));
+const runbooks = readdirSync(join(docs, 'runbooks')).filter((name) => /^[a-z-]+\.md$/.test(name));
 
 test('a runbook for each rule, and none for another', () => {
   expect(runbooks.toSorted()).toEqual(SHIPPED_RULES.map(({ name }) => `${name}.md`).toSorted());

@@ -88,7 +88,7 @@ describe('together', () => {
     [
       'no kind',
       'rules:\n  - {name: own, metric: m, warning: {above: 1}}',
-      [expect.stringContaining('own: kind is missing: threshold, absent, state or event')],
+      ['2: rules: own: kind is missing for a rule of your own: threshold, absent, state or event'],
     ],
     ['70 for a ratio', own('warning: {above: 70}'), ['5: rules: own: warning.above: 70 is no ratio from 0 to 1: write 70% or 0.7']],
     [
@@ -198,6 +198,13 @@ describe('together', () => {
     ],
   ])('%s', (_, text, expected) => {
     expect(mistakes(text)).toEqual(expected);
+  });
+
+  test('a slip in the name of a shipped one', () => {
+    expect(mistakes('rules:\n  - name: disk-usge\n    warning: {above: 80%}\noverrides:\n  - {rule: cpu-usage, sit: x}')).toEqual([
+      '5: overrides: item 1: sit: there is no such key; did you mean site?',
+      '2: rules: disk-usge: kind is missing for a rule of your own: or did you mean the shipped rule disk-usage?',
+    ]);
   });
 
   test('all at once', () => {

@@ -3,11 +3,16 @@ import { schemaMistakes, type Mistake, type OptionDeclaration } from '@tidemark/
 import { compileRules, type PlacedMistake } from './compile.ts';
 import { OverridesForm, RulesForm, type OverrideForm, type RuleForm } from './schema.ts';
 
+const NO_OVERRIDES: readonly OverrideForm[] = [];
+
+/** Without rules nothing can be said of overrides; without overrides there is still much to say of rules. */
 function together(key: PlacedMistake['key']): (values: Readonly<Record<string, unknown>>) => Mistake[] {
-  return (values) =>
-    compileRules({ rules: values['rules'] as RuleForm[], overrides: values['overrides'] as OverrideForm[] })
+  return ({ rules, overrides }) => {
+    if (rules === undefined) return [];
+    return compileRules({ rules: rules as RuleForm[], overrides: (overrides as OverrideForm[] | undefined) ?? NO_OVERRIDES })
       .mistakes.filter((mistake) => mistake.key === key)
       .map(({ path, text }) => ({ path: [...path], text }));
+  };
 }
 
 export const ruleOptions = {
@@ -16,7 +21,7 @@ export const ruleOptions = {
   fileOnly: true,
   default: [] as RuleForm[],
   mistakesOf: (value) => schemaMistakes(RulesForm, value),
-  check: { beside: ['overrides'], mistakes: together('rules') },
+  check: together('rules'),
 } as const satisfies OptionDeclaration;
 
 export const overrideOptions = {
@@ -25,5 +30,5 @@ export const overrideOptions = {
   fileOnly: true,
   default: [] as OverrideForm[],
   mistakesOf: (value) => schemaMistakes(OverridesForm, value),
-  check: { beside: ['rules'], mistakes: together('overrides') },
+  check: together('overrides'),
 } as const satisfies OptionDeclaration;

@@ -34,8 +34,8 @@ export interface OptionDeclaration<S extends TSchema = TSchema> {
   mistakesOf?: (value: unknown) => readonly Mistake[];
   /** Found in the file alone: no flag and no environment variable could say it. */
   fileOnly?: true;
-  /** Says what is wrong with it beside other options; asked when those named and it are right by themselves. */
-  check?: { readonly beside: readonly string[]; readonly mistakes: (values: Readonly<Record<string, unknown>>) => readonly Mistake[] };
+  /** Says what is wrong with it beside the other options; asked when it is right by itself. Options that are not are left out. */
+  check?: (values: Readonly<Record<string, unknown>>) => readonly Mistake[];
 }
 
 export type OptionDeclarations = Record<string, OptionDeclaration>;
@@ -121,9 +121,10 @@ export function loadOptions<const D extends OptionDeclarations>(
     }
     values[key] = value;
   }
+  const right = Object.fromEntries(Object.entries(values).filter(([key]) => !wrong.has(key)));
   for (const [key, { check }] of Object.entries(declarations)) {
-    if (check === undefined || [key, ...check.beside].some((one) => wrong.has(one))) continue;
-    for (const { path, text } of check.mistakes(values)) mistakes.push(`${placeOf(key, path)}: ${key}: ${text}`);
+    if (check === undefined || wrong.has(key)) continue;
+    for (const { path, text } of check(right)) mistakes.push(`${placeOf(key, path)}: ${key}: ${text}`);
   }
   if (mistakes.length > 0) {
     const noun = mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`;
