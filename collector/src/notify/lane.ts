@@ -6,6 +6,7 @@ import { backoffMs, sentenceOf, type Clock, type Log } from '@tidemark/service';
 import type { Delivery, DeliveryItem, Happening, IncidentRecorder } from '../incidents/entry.ts';
 import { newId, type RandomBytes } from '../incidents/id.ts';
 import type { Channel, Message, Sent } from './channels/channel.ts';
+import { sendBounded } from './bounded-send.ts';
 import { identityOf, type NodeLookup, type Only } from './only.ts';
 import { planFor, type ChannelWork, type NewMessage } from './plan.ts';
 
@@ -43,8 +44,6 @@ export const MAX_RETRY_AFTER_MS = 3_600_000;
 const FRESH_PAUSE_MS = 30_000;
 /** What is planned is looked at this often even when nothing is known to have changed (a clock that was set, a node's new tag). */
 const LOOK_AGAIN_MS = 30_000;
-/** What a channel gets to give up an attempt that was aborted, before the lane goes on without it. */
-const ABORT_GRACE_MS = 2_000;
 const ANSWERS_KEPT = 1_000;
 
 interface Attempt {
@@ -188,7 +187,7 @@ export class Lane {
       openCount: this.plan().openCount,
       collectorUrl: collectorUrl(),
     };
-    const sent = await this.#sendBounded(message, new AbortController());
+    const sent = await sendBounded(message, this.#channel, new AbortController(), this.#context);
     if (sent.outcome !== 'delivered') return sent;
     const { answer } = sent;
     if (wasGone)
@@ -265,7 +264,8 @@ export class Lane {
   /** One attempt, from the journal to the journal. Never rejects. */
   async #run({ replaces, ...attempt }: Attempt & { readonly replaces: Delivery | null }, controller: AbortController): Promise<void> {
     const { clock } = this.#context;
-    const { name: channel, channel: destination, fingerprint } = this.#channel;
+    const destination = this.#channel;
+    const { name: channel, fingerprint } = destination;
     const { deliveryId, thread, items } = attempt;
     const at = clock.wallMs();
     const before: (Happening & { at: number })[] = [
@@ -283,7 +283,7 @@ export class Lane {
     const sent: Sent =
       message.items.length === 0
         ? { outcome: 'refused', answer: 'not sent: the alerts it was about are no longer known' }
-        : await this.#sendBounded(message, controller, destination);
+        : await sendBounded(message, destination, controller, this.#context);
     // Cut off by a stop: nobody knows whether it arrived, and the journal says so by having no answer.
     if (this.#stopped && controller.signal.aborted && sent.outcome === 'retry') return;
     const delayMs = this.#take(sent, attempt);
@@ -396,28 +396,5 @@ export class Lane {
       openCount,
       collectorUrl: base,
     };
-  }
-
-  /** Sends within the attempt's time, whatever the channel does. */
-  async #sendBounded(message: Message, controller: AbortController, destination = this.#channel.channel): Promise<Sent> {
-    const { clock, log } = this.#context;
-    const { attemptMs, name } = this.#channel;
-    const late: Sent = { outcome: 'retry', answer: `no answer within ${attemptMs / 1_000} s` };
-    let grace: NodeJS.Timeout | undefined;
-    const timer = setTimeout(() => controller.abort(), attemptMs);
-    const given = new Promise<Sent>((resolve) => {
-      controller.signal.addEventListener('abort', () => (grace = setTimeout(() => resolve(late), ABORT_GRACE_MS)), { once: true });
-    });
-    try {
-      const sent = await Promise.race([destination.send(message, { now: clock.wallMs(), signal: controller.signal }), given]);
-      return controller.signal.aborted && sent.outcome === 'retry' ? late : sent;
-    } catch (error) {
-      // A defect of ours in one channel must not end the telling of all.
-      log.error({ err: error, channel: name }, 'a channel failed where it must not');
-      return { outcome: 'retry', answer: `not sent, by a defect in this collector: ${sentenceOf(error)}` };
-    } finally {
-      clearTimeout(timer);
-      clearTimeout(grace);
-    }
   }
 }
