@@ -4,7 +4,7 @@
  */
 import { computed, useComputed, useSignal, useSignalEffect, type ReadonlySignal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useEffect, useId, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
+import { useId, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
 import { explain } from '../api/failure.ts';
 import { formatDuration } from '../format/quantities.ts';
 import { formatClock, formatUtc } from '../format/times.ts';

@@ -184,7 +184,7 @@ export class Plot {
     const axis = { stroke: () => now().palette.muted, font: now().palette.font, ticks: { show: false }, grid };
     return {
       ...this.#size,
-      padding: [8, 6, 0, 0],
+      padding: [8, 18, 0, 0],
       legend: { show: false },
       series: [{}, ...seriesOf(view, now)],
       bands: bandsOf(view, now),

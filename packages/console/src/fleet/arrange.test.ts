@@ -1,6 +1,6 @@
 /** What is shown, and in which order. */
 import { expect, test } from 'vitest';
-import type { OverviewNode } from '@tidemark/protocol';
+import type { AlertView, OverviewNode } from '@tidemark/protocol';
 import { DEFAULT_SORT, arrange, keepOrder, matches, queryOf, sortNodes, termsOf, viewOf, type Sort } from './arrange.ts';
 
 const node = (name: string, parts: Partial<OverviewNode> = {}): OverviewNode => ({
@@ -49,6 +49,27 @@ test('what is wrong comes first: down, broken, critical, warning, to be approved
     'calm',
     'retired',
   ]);
+});
+
+const alert = (level: 'warning' | 'critical', parts: Partial<AlertView> = {}): AlertView =>
+  ({ level, title: 'CPU usage', acknowledged: null, silencedBy: null, suppressedBy: null, ...parts }) as AlertView;
+
+test('alerts raise a node, unless they were taken, silenced or are moot', () => {
+  const nodes = ['calm', 'taken', 'silenced', 'warned', 'critical'].map((name) => node(name));
+  const alerts = new Map([
+    ['critical', [alert('warning'), alert('critical')]],
+    ['warned', [alert('warning')]],
+    ['taken', [alert('critical', { acknowledged: { by: 'Ana', at: '', note: '' } })]],
+    ['silenced', [alert('critical', { silencedBy: '1' })]],
+  ]);
+  expect(names(sortNodes(nodes, DEFAULT_SORT, alerts))).toEqual(['critical', 'warned', 'calm', 'silenced', 'taken']);
+  expect(names(arrange(nodes, { query: 'critical', site: null, sort: DEFAULT_SORT }, alerts))).toEqual(['critical']);
+  expect(names(arrange(nodes, { query: 'cpu usage', site: null, sort: DEFAULT_SORT }, alerts))).toHaveLength(4);
+});
+
+test('by site, what is wrong comes first within each', () => {
+  const nodes = [node('a'), node('b', { up: false }), node('c', { site: 'faro' }), node('d', { site: 'faro', ...disk(0.95) })];
+  expect(names(sortNodes(nodes, { key: 'site', descending: false }))).toEqual(['d', 'c', 'b', 'a']);
 });
 
 test('100 MiB behind is not yet more than 100 MiB', () => {

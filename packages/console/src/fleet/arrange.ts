@@ -1,6 +1,6 @@
 /** Which nodes are shown and in which order. Pure, and quick enough to be done anew at every refresh of 1,000 nodes. */
-import type { OverviewNode } from '@tidemark/protocol';
-import { CONDITION_WORDS, bytesBehind, conditionOf, fullness, urgency } from './standing.ts';
+import type { AlertView, OverviewNode } from '@tidemark/protocol';
+import { CONDITION_WORDS, bytesBehind, callingLevel, conditionOf, fullness, urgency } from './standing.ts';
 
 export type SortKey = 'state' | 'name' | 'site' | 'cpu' | 'memory' | 'disk' | 'postgres' | 'behind' | 'uptime' | 'seen';
 export interface Sort {
@@ -42,8 +42,12 @@ export function postgresWord(node: OverviewNode): string {
   return node.postgres.find((server) => server.role === 'primary')?.role ?? first.role ?? 'unknown';
 }
 
+/** The open alerts of each node, by its name. */
+export type AlertsByNode = ReadonlyMap<string, readonly AlertView[]>;
+const NO_ALERTS: AlertsByNode = new Map();
+
 type Value = number | string | null;
-const VALUES: Record<SortKey, (node: OverviewNode) => Value> = {
+const VALUES: Record<SortKey, (node: OverviewNode, alerts: readonly AlertView[] | undefined) => Value> = {
   state: urgency,
   name: (node) => node.name,
   site: (node) => node.site,
@@ -67,18 +71,29 @@ function compareValues(a: Value, b: Value, sign: 1 | -1): number {
 interface Entry {
   node: OverviewNode;
   value: Value;
+  urgency: number;
   percentFull: number;
 }
 
-/** Sorts without changing its input. Equals are told apart by fullness in whole percent (so that they keep still), then by name. */
-export function sortNodes(nodes: readonly OverviewNode[], sort: Sort): OverviewNode[] {
+/**
+ * Sorts without changing its input. By state, equals are told apart by fullness in whole percent (so that they keep
+ * still); within a site what is wrong comes first; then by name.
+ */
+export function sortNodes(nodes: readonly OverviewNode[], sort: Sort, alerts: AlertsByNode = NO_ALERTS): OverviewNode[] {
   const read = VALUES[sort.key];
   const sign = sort.descending ? -1 : 1;
-  const entries: Entry[] = nodes.map((node) => ({ node, value: read(node), percentFull: Math.round(fullness(node) * 100) }));
-  const byFullness = sort.key === 'state';
+  const bySite = sort.key === 'site';
+  const byFullness = bySite || sort.key === 'state';
+  const entries: Entry[] = nodes.map((node) => ({
+    node,
+    value: read(node, alerts.get(node.name)),
+    urgency: bySite ? urgency(node, alerts.get(node.name)) : 0,
+    percentFull: Math.round(fullness(node) * 100),
+  }));
   entries.sort(
     (a, b) =>
       compareValues(a.value, b.value, sign) ||
+      a.urgency - b.urgency ||
       (byFullness ? b.percentFull - a.percentFull : 0) ||
       words.compare(a.node.name, b.node.name) ||
       (a.node.name < b.node.name ? -1 : 1),
@@ -91,21 +106,24 @@ export function termsOf(query: string): string[] {
   return query.toLowerCase().split(/\s+/).filter(Boolean);
 }
 
-/** Whether each term is in the name, the site, a tag ("key=value") or the state. */
-export function matches(node: OverviewNode, terms: readonly string[]): boolean {
+/** Whether each term is in the name, the site, a tag ("key=value"), the state or an open alert. */
+export function matches(node: OverviewNode, terms: readonly string[], alerts: readonly AlertView[] = []): boolean {
   if (terms.length === 0) return true;
   const fields = [node.name.toLowerCase(), node.site.toLowerCase(), CONDITION_WORDS[conditionOf(node)].toLowerCase()];
   for (const [key, value] of Object.entries(node.tags)) fields.push(`${key}=${value}`.toLowerCase());
   const role = postgresWord(node);
   if (role !== '') fields.push(`postgres=${role}`);
+  const calling = callingLevel(alerts);
+  if (calling !== null) fields.push(calling);
+  for (const alert of alerts) fields.push(`alert ${alert.title}`.toLowerCase());
   return terms.every((term) => fields.some((field) => field.includes(term)));
 }
 
 /** Filters, then sorts. */
-export function arrange(nodes: readonly OverviewNode[], view: View): OverviewNode[] {
+export function arrange(nodes: readonly OverviewNode[], view: View, alerts: AlertsByNode = NO_ALERTS): OverviewNode[] {
   const terms = termsOf(view.query);
-  const kept = nodes.filter((node) => (view.site === null || node.site === view.site) && matches(node, terms));
-  return sortNodes(kept, view.sort);
+  const kept = nodes.filter((node) => (view.site === null || node.site === view.site) && matches(node, terms, alerts.get(node.name)));
+  return sortNodes(kept, view.sort, alerts);
 }
 
 /** The given order for the nodes it names, the others after them: rows keep still under a pointer that is about to click. */

@@ -2,9 +2,9 @@
  * The thresholds that figures are tinted by and that charts draw in. Nothing is judged here: what is an alert is the
  * collector's to say. Until its rules in force have been read, these are the shipped defaults.
  */
-import { computed, signal } from '@preact/signals';
+import { computed } from '@preact/signals';
 import type { Bound, RuleView } from '@tidemark/protocol';
-import type { Api } from '../api/client.ts';
+import { rulesInForce } from '../settings/rules-in-force.ts';
 
 export interface Bounds {
   warning: number;
@@ -55,16 +55,8 @@ export function boundsOf(rules: readonly RuleView[]): BoundsInForce {
   return Object.fromEntries(Object.keys(METRICS).map((key) => [key, read(key as keyof BoundsInForce)])) as unknown as BoundsInForce;
 }
 
-/** The rules in force, once they have been read. */
-export const rulesInForce = signal<readonly RuleView[] | null>(null);
-
-/** Reads the rules; without an answer what is known stays. */
-export async function readBounds(api: Pick<Api, 'rules'>, signal?: AbortSignal): Promise<void> {
-  const answer = await api.rules(signal);
-  if (answer.ok) rulesInForce.value = answer.value.rules;
-}
-
-export const bounds = computed(() => (rulesInForce.value === null ? SHIPPED : boundsOf(rulesInForce.value)));
+/** The bounds for everybody; a node's own overrides are only known to its page. */
+export const bounds = computed(() => (rulesInForce.value === null ? SHIPPED : boundsOf(rulesInForce.value.rules)));
 
 export type Level = 'normal' | 'warning' | 'critical';
 

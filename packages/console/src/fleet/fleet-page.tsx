@@ -7,6 +7,7 @@ import { countOf, formatCount } from '../format/quantities.ts';
 import { Notice } from '../look/notice.tsx';
 import { AddNode } from '../node/add-node.tsx';
 import { FleetTable } from './fleet-table.tsx';
+import { Sites } from './site-strip.tsx';
 import { CountLine, Extremes } from './summary.tsx';
 import { createFleetView, type FleetView } from './view.ts';
 
@@ -121,6 +122,7 @@ function Fleet({ view }: { view: FleetView }): JSX.Element {
         <Filters view={view} />
       </div>
       <Extremes nodes={view.nodes.value} />
+      <Sites view={view} />
       {view.rows.value.length === 0 ? (
         <div class="no-match">
           <p>No node matches.</p>

@@ -2,13 +2,15 @@
 import type { OverviewNode } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { NOTHING, countOf, formatBytes, formatDuration } from '../format/quantities.ts';
+import { LevelShape } from '../alerts/marks.tsx';
+import { openAlertsOf } from '../alerts/open-alerts.ts';
 import { RatioLevel } from '../look/level.tsx';
 import { Ago } from '../look/moment.tsx';
 import { ConditionShape, WarningShape } from '../look/symbols.tsx';
 import { nodePath } from '../router.ts';
 import { postgresWord } from './arrange.ts';
 import { bounds, levelOf } from './bounds.ts';
-import { CONDITION_WORDS, bytesBehind, conditionOf } from './standing.ts';
+import { CONDITION_WORDS, bytesBehind, callingLevel, conditionOf } from './standing.ts';
 
 /** State, in a shape and a word. */
 export function ConditionWord({ node }: { node: OverviewNode }): JSX.Element {
@@ -17,6 +19,22 @@ export function ConditionWord({ node }: { node: OverviewNode }): JSX.Element {
     <span class={`condition condition-${condition}`}>
       <ConditionShape condition={condition} />
       {CONDITION_WORDS[condition]}
+    </span>
+  );
+}
+
+const LEVEL_WORDS = { critical: 'Critical', warning: 'Warning' } as const;
+
+/** What a node's state comes to: silence before alerts, alerts before being up. */
+function Standing({ node }: { node: OverviewNode }): JSX.Element {
+  const alerts = openAlertsOf(node.name);
+  const level = conditionOf(node) === 'up' ? callingLevel(alerts) : null;
+  if (level === null) return <ConditionWord node={node} />;
+  return (
+    <span class={`condition calling-${level}`} title={alerts.map(({ title, why }) => `${title}: ${why}`).join('\n')}>
+      <LevelShape level={level} />
+      {LEVEL_WORDS[level]}
+      {alerts.length > 1 ? <span class="muted"> ×{alerts.length}</span> : null}
     </span>
   );
 }
@@ -81,7 +99,7 @@ export function FleetRow({ node, index }: { node: OverviewNode; index: number })
   return (
     <div class={conditionOf(node) === 'down' ? 'row aged' : 'row'} role="row" aria-rowindex={index + 2} data-node={node.name}>
       <div class="cell c-state" role="cell">
-        <ConditionWord node={node} />
+        <Standing node={node} />
       </div>
       <div class="cell c-name" role="rowheader">
         <a class="node-link" href={nodePath(node.name)} title={node.name}>

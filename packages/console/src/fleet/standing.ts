@@ -1,5 +1,5 @@
 /** What is said of a node in one word, and how much it wants attention: the order "what is wrong first" is made here. */
-import type { OverviewNode } from '@tidemark/protocol';
+import type { AlertLevel, AlertView, OverviewNode } from '@tidemark/protocol';
 import { bounds, levelOf } from './bounds.ts';
 
 /** `awaited`: approved, but no report has come yet. */
@@ -39,25 +39,42 @@ const isBroken = (node: OverviewNode): boolean =>
   node.postgres.some((server) => server.up === false) ||
   node.disk.mounts.some((mount) => mount.deviceError === true || mount.readOnly === true);
 
-/** 0 wants attention most. */
-export function urgency(node: OverviewNode): number {
-  switch (conditionOf(node)) {
-    case 'down':
-      return 0;
-    case 'pending':
-      return 4;
-    case 'awaited':
-      return 5;
-    case 'revoked':
-      return 7;
-    case 'retired':
-      return 8;
-    case 'up': {
-      if (isBroken(node)) return 1;
-      const { disk, memory, behind } = bounds.value;
-      const levels = [levelOf(node.disk.usageRatio, disk), levelOf(node.memory.usageRatio, memory)];
-      if (levels.includes('critical') || levelOf(bytesBehind(node), behind) !== 'normal') return 2;
-      return levels.includes('warning') ? 3 : 6;
-    }
+const NONE: readonly AlertView[] = [];
+
+/** The worst level of alerts that ask for somebody: those that were taken, silenced or are moot do not. Null without. */
+export function callingLevel(alerts: readonly AlertView[]): AlertLevel | null {
+  let level: AlertLevel | null = null;
+  for (const alert of alerts) {
+    if (alert.acknowledged !== null || alert.silencedBy !== null || alert.suppressedBy !== null) continue;
+    if (alert.level === 'critical') return 'critical';
+    level = 'warning';
   }
+  return level;
+}
+
+/** The places in the order "what is wrong first". 0 wants attention most. */
+export const RANKS = {
+  down: 0,
+  calling: 1,
+  broken: 2,
+  critical: 3,
+  warning: 4,
+  pending: 5,
+  awaited: 6,
+  up: 7,
+  revoked: 8,
+  retired: 9,
+} as const;
+
+/** How much a node wants attention, as one of `RANKS`. `alerts` are its open ones. */
+export function urgency(node: OverviewNode, alerts: readonly AlertView[] = NONE): number {
+  const condition = conditionOf(node);
+  if (condition !== 'up') return RANKS[condition];
+  const calling = callingLevel(alerts);
+  if (calling === 'critical') return RANKS.calling;
+  if (isBroken(node)) return RANKS.broken;
+  const { disk, memory, behind } = bounds.value;
+  const levels = [levelOf(node.disk.usageRatio, disk), levelOf(node.memory.usageRatio, memory)];
+  if (levels.includes('critical') || levelOf(bytesBehind(node), behind) !== 'normal') return RANKS.critical;
+  return calling === 'warning' || levels.includes('warning') ? RANKS.warning : RANKS.up;
 }

@@ -4,9 +4,11 @@
  */
 import { computed, effect, signal } from '@preact/signals';
 import type { OverviewNode } from '@tidemark/protocol';
+import { openByNode } from '../alerts/open-alerts.ts';
 import type { Feed } from '../live/feed.ts';
 import { fleetQuery, rememberFleetQuery } from '../router.ts';
 import { BEGINS_DESCENDING, arrange, keepOrder, queryOf, viewOf, type SortKey, type View } from './arrange.ts';
+import { sitesOf } from './sites.ts';
 import { conditionOf } from './standing.ts';
 
 const KEPT_MS = 5_000;
@@ -39,7 +41,7 @@ export function createFleetView(feed: Feed) {
   let timer: ReturnType<typeof setTimeout> | undefined;
 
   const nodes = computed(() => feed.figures.value?.overview.nodes ?? NO_NODES);
-  const arranged = computed(() => arrange(nodes.value, view.value));
+  const arranged = computed(() => arrange(nodes.value, view.value, openByNode.value));
   const rows = computed(() => (kept.value === null ? arranged.value : keepOrder(arranged.value, kept.value)));
   const release = (): void => {
     clearTimeout(timer);
@@ -55,6 +57,7 @@ export function createFleetView(feed: Feed) {
     nodes,
     rows,
     counts: computed(() => count(nodes.value)),
+    sites: computed(() => sitesOf(nodes.value, openByNode.value)),
     change,
     /** A second time the other way round. */
     sortBy(key: SortKey): void {

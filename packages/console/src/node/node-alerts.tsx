@@ -1,38 +1,45 @@
 /** The alerts of one node: the open ones at its head, and all of them as marks in the charts they are about. */
-import { useSignal, type ReadonlySignal } from '@preact/signals';
+import { useComputed, useSignal, type ReadonlySignal } from '@preact/signals';
 import type { AlertView } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { LevelShape } from '../alerts/marks.tsx';
+import { openByNode } from '../alerts/open-alerts.ts';
 import type { ChartMark } from '../chart/group.ts';
 import { useConsole } from '../context.ts';
 import { pollingSource } from '../live/source.ts';
 import { Ago } from '../look/moment.tsx';
 import { alertPath } from '../router.ts';
 
-const EVERY_MS = 10_000;
+const EVERY_MS = 60_000;
 const RETRY_MS = 5_000;
 const MOST = 200;
 
-/** The newest alerts of a node, open and past; none until they are known. */
+/** The alerts of a node: the open ones as they are now, and the newest past ones; none until they are known. */
 export function useNodeAlerts(name: string): ReadonlySignal<readonly AlertView[]> {
   const { api, feed } = useConsole();
-  const alerts = useSignal<readonly AlertView[]>([]);
-  useEffect(
-    () =>
-      feed.attach(
-        pollingSource({
-          ask: (signal) => api.alerts({ state: 'all', node: name, limit: MOST }, signal),
-          periodMs: EVERY_MS,
-          retryMs: RETRY_MS,
-          onAnswer: (answer) => {
-            if (answer.ok) alerts.value = answer.value.alerts.filter((alert) => alert.node === name);
-          },
-        }),
-      ),
-    [api, feed, name, alerts],
-  );
-  return alerts;
+  const past = useSignal<readonly AlertView[]>([]);
+  useEffect(() => {
+    const source = pollingSource({
+      ask: (signal) => api.alerts({ state: 'closed', node: name, limit: MOST }, signal),
+      periodMs: EVERY_MS,
+      retryMs: RETRY_MS,
+      onAnswer: (answer) => {
+        if (answer.ok) past.value = answer.value.alerts;
+      },
+    });
+    const detach = feed.attach(source);
+    // One that was closed just now is no longer among the open ones.
+    const deafen = feed.listen((event) => {
+      if (event.name === 'alert' && event.data.node === name && event.data.state === 'closed')
+        past.value = [event.data, ...past.peek().filter(({ id }) => id !== event.data.id)];
+    });
+    return () => {
+      deafen();
+      detach();
+    };
+  }, [api, feed, name, past]);
+  return useComputed(() => [...(openByNode.value.get(name) ?? []), ...past.value]);
 }
 
 /** Whether an alert is about what a chart shows; one about the node itself is about every chart. */

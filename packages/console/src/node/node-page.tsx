@@ -11,7 +11,7 @@ import { Chart, loadPlot } from '../chart/chart.tsx';
 import { createChartGroup, type ChartGroup } from '../chart/group.ts';
 import { RangeBar } from '../chart/range-bar.tsx';
 import { useConsole } from '../context.ts';
-import { bounds as boundsForAll, boundsOf, readBounds, type BoundsInForce } from '../fleet/bounds.ts';
+import { bounds as boundsForAll, boundsOf, type BoundsInForce } from '../fleet/bounds.ts';
 import { ConditionWord } from '../fleet/fleet-row.tsx';
 import { conditionOf } from '../fleet/standing.ts';
 import { NOTHING, formatBytes, formatDuration } from '../format/quantities.ts';
@@ -101,7 +101,6 @@ function useBounds(name: string): BoundsInForce {
   const own = useSignal<BoundsInForce | null>(null);
   useEffect(() => {
     const withdrawn = new AbortController();
-    void readBounds(api, withdrawn.signal);
     void api.rulesFor(name, withdrawn.signal).then((answer) => {
       if (answer.ok) own.value = boundsOf(answer.value.rules.filter(({ applies }) => applies !== false));
     });
