@@ -13,6 +13,7 @@ import { Ago, Clock } from '../look/moment.tsx';
 import { Notice } from '../look/notice.tsx';
 import { nodePath } from '../router.ts';
 import { useMayChange } from '../session/rights.ts';
+import { who } from '../session/who.ts';
 import { partsOfAlert } from '../silences/matcher.ts';
 import { SilenceButton } from '../silences/silencing.tsx';
 import { AcknowledgeButton } from './acknowledging.tsx';
@@ -55,9 +56,13 @@ function useDetail(id: string) {
 function CloseButton({ alert }: { alert: AlertView }): JSX.Element {
   const { api } = useConsole();
   const asking = useSignal(false);
+  const reason = useSignal('');
   const failure = useSignal<Failure | null>(null);
   const close = async (): Promise<void> => {
-    const answer = await api.closeAlert(alert.id);
+    const answer = await api.closeAlert(alert.id, {
+      ...(who.value === '' ? {} : { by: who.value }),
+      ...(reason.value.trim() === '' ? {} : { reason: reason.value.trim() }),
+    });
     failure.value = answer.ok ? null : answer.failure;
     if (answer.ok) asking.value = false;
     renewOpenAlerts();
@@ -88,6 +93,18 @@ function CloseButton({ alert }: { alert: AlertView }): JSX.Element {
             Whoever was told is told that it was closed by hand. While what it is about stays as it is, it opens anew: to keep it still,
             silence it.
           </p>
+          <label>
+            Reason <span class="muted">(if you like)</span>
+            <input
+              class="field"
+              data-first
+              value={reason.value}
+              maxLength={1_000}
+              onInput={(event) => {
+                reason.value = event.currentTarget.value;
+              }}
+            />
+          </label>
           {failure.value === null ? null : (
             <p class="bad" role="alert">
               {explain(failure.value)}

@@ -67,7 +67,8 @@ export interface Api {
   alert(id: string, signal?: AbortSignal): Promise<Answer<AlertDetail>>;
   acknowledge(id: string, body: Acknowledge): Promise<Answer<void>>;
   unacknowledge(id: string): Promise<Answer<void>>;
-  closeAlert(id: string): Promise<Answer<void>>;
+  /** `by` and `reason` when they are known. */
+  closeAlert(id: string, body: { by?: string; reason?: string }): Promise<Answer<void>>;
   silences(signal?: AbortSignal): Promise<Answer<SilenceList>>;
   addSilence(body: NewSilence): Promise<Answer<void>>;
   endSilence(id: string): Promise<Answer<void>>;
@@ -169,7 +170,7 @@ export function createApi(options: ApiOptions): Api {
     alert: (id, signal) => get(alertPath(id), isAlert, signal),
     acknowledge: (id, body) => act('POST', `${alertPath(id)}/acknowledge`, body),
     unacknowledge: (id) => act('DELETE', `${alertPath(id)}/acknowledge`),
-    closeAlert: (id) => act('POST', `${alertPath(id)}/close`),
+    closeAlert: (id, body) => act('POST', `${alertPath(id)}/close`, body),
     silences: (signal) => get('/api/silences', isSilences, signal),
     addSilence: (body) => act('POST', '/api/silences', body),
     endSilence: (id) => act('DELETE', `/api/silences/${encodeURIComponent(id)}`),
