@@ -34,6 +34,8 @@ export const OPERATORS_OF: Readonly<Record<RuleKind, readonly Operator[]>> = {
 /** How long it is over before the alert ends, where a rule does not say. */
 export const CLEAR_AFTER_MS: Readonly<Record<RuleKind, number>> = { threshold: 60_000, state: 60_000, absent: 60_000, event: 15 * 60_000 };
 
+const SUBJECT_FIELDS = ['metric', 'unit', 'of', 'observation'];
+
 type LevelName = 'warning' | 'critical';
 
 /** `layers` are those the draft was merged from, from the least to the most specific. */
@@ -41,10 +43,13 @@ export function completeRule(name: string, draft: Draft, layers: readonly Layer[
   const { patch } = draft;
   const mistakes: RuleMistake[] = [];
   const top = layers[layers.length - 1]!;
-  /** Names the most specific of the layers that set the fields. */
+  /** Names the most specific of the layers that set the fields; what was right as shipped was made wrong by another subject or unit. */
   const say = (fields: readonly string[], text: string): void => {
-    const layer = layers.findLast((one) => fields.some((field) => draft.setBy.get(field) === one)) ?? top;
-    const field = fields.find((one) => draft.setBy.get(one) === layer);
+    const setBy = (names: readonly string[]) => layers.findLast((one) => names.some((name) => draft.setBy.get(name) === one));
+    const direct = setBy(fields);
+    const blamed = fields.length === 0 || direct?.origin !== undefined ? fields : SUBJECT_FIELDS;
+    const layer = setBy(blamed) ?? top;
+    const field = blamed.find((one) => draft.setBy.get(one) === layer);
     mistakes.push({ layer, path: field === undefined ? [] : keyPath(field, layer), text: `${name}: ${text}` });
   };
 
