@@ -78,7 +78,9 @@ const epochMs = (time: string): string => `round(extract(epoch FROM ${time})::fl
 const PLACES = 'unnest($4::int[], $5::int[], $6::int[], $7::int[]) AS m (set_id, position, series, sum)';
 const REPORTS =
   'reports r WHERE r.node_id = ANY ($1::int[]) AND r.at >= to_timestamp($2::float8 / 1000) AND r.at <= to_timestamp($3::float8 / 1000)';
-const SAMPLES = REPORTS.replace(' WHERE', ` JOIN ${PLACES} ON m.set_id = r.layout_set_id WHERE`);
+/** The values of a report are compressed: unpacked once here, not once for every series that is read out of them. */
+const UNPACKED = "values || '{}'::float8[] AS values";
+const SAMPLES = `(SELECT r.layout_set_id, r.at, r.${UNPACKED} FROM ${REPORTS} OFFSET 0) r JOIN ${PLACES} ON m.set_id = r.layout_set_id`;
 const bin = (time: string): string => `date_bin(make_interval(secs => $9::float8), ${time}, to_timestamp(0))`;
 
 const RAW = `SELECT m.sum AS series, ${epochMs('r.at')} AS ms, r.values[m.position] AS value FROM ${SAMPLES} ORDER BY m.sum, r.at LIMIT $8`;
@@ -101,9 +103,13 @@ const LASTS = binned('(array_agg(value ORDER BY at DESC) FILTER (WHERE value IS 
  */
 const RATES = `
 WITH chosen AS (
-  SELECT DISTINCT ON (r.node_id, r.layout_set_id, ${bin('r.at')}) r.layout_set_id, r.at, r.values, ${bin('r.at')} AS bin
-  FROM ${REPORTS}
-  ORDER BY r.node_id, r.layout_set_id, ${bin('r.at')}, r.at DESC
+  SELECT layout_set_id, at, bin, ${UNPACKED}
+  FROM (
+    SELECT DISTINCT ON (r.node_id, r.layout_set_id, ${bin('r.at')}) r.layout_set_id, r.at, r.values, ${bin('r.at')} AS bin
+    FROM ${REPORTS}
+    ORDER BY r.node_id, r.layout_set_id, ${bin('r.at')}, r.at DESC
+  ) last
+  OFFSET 0
 ), lasts AS (
   SELECT DISTINCT ON (m.series, c.bin) m.sum, m.series, c.bin, c.at, c.values[m.position] AS value
   FROM chosen c JOIN ${PLACES} ON m.set_id = c.layout_set_id
