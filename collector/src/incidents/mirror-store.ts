@@ -171,11 +171,14 @@ async function applyAnswer(orm: NodePgDatabase, entry: Extract<RecordedEntry, { 
   const { deliveryId, channel, outcome, answer, retryAt, at, attempt, configuration, epoch, position } = entry;
   const isFinal = outcome !== 'retry' || retryAt === null;
   const state = outcome !== 'retry' ? outcome : retryAt === null ? 'given_up' : 'waiting';
+  // An answer that came after the next attempt began says nothing about that one, and one that came after the end only
+  // that it arrived all the same.
+  const unfinished = inArray(deliveries.state, ['under_way', 'waiting']);
+  const counts = isFinal ? (outcome === 'delivered' ? undefined : unfinished) : and(unfinished, lte(deliveries.attempt, attempt));
   await orm
     .update(deliveries)
     .set({ state, answer, answeredAt: new Date(at), retryAt: isFinal ? null : new Date(retryAt!), epoch, position })
-    // An answer that came after the next attempt began says nothing about that one, unless it ends it.
-    .where(and(eq(deliveries.id, deliveryId), ...(isFinal ? [] : [lte(deliveries.attempt, attempt)])));
+    .where(and(eq(deliveries.id, deliveryId), counts));
   if (outcome === 'gone')
     await putGone(orm, { channel, at, answer, ...(configuration === undefined ? {} : { configuration }), epoch, position });
   if (outcome === 'delivered') await orm.delete(goneChannels).where(eq(goneChannels.channel, channel));
@@ -224,8 +227,8 @@ function toldRows({ incidentId, told: byChannel }: KeptIncident): (typeof told.$
 async function putSilence(orm: NodePgDatabase, { silenceId, createdAt, endsAt, ...rest }: KeptSilence): Promise<void> {
   await orm
     .insert(silences)
-    .values({ ...rest, id: silenceId, createdAt: new Date(createdAt), endsAt: new Date(endsAt) })
-    .onConflictDoNothing();
+    .values({ ...rest, id: silenceId, createdAt: new Date(createdAt), endsAt: new Date(endsAt), endedAt: null, endedBy: null })
+    .onConflictDoUpdate({ target: silences.id, set: excluded(silences, silences.id), setWhere: notLater(silences) });
 }
 
 async function putDelivery(orm: NodePgDatabase, { deliveryId, attemptedAt, retryAt, items, ...rest }: KeptDelivery): Promise<void> {
@@ -242,7 +245,7 @@ async function putDelivery(orm: NodePgDatabase, { deliveryId, attemptedAt, retry
     .onConflictDoUpdate({
       target: deliveries.id,
       set: excluded(deliveries, deliveries.id, deliveries.answer, deliveries.answeredAt),
-      setWhere: notLater(deliveries),
+      setWhere: sql`${notLater(deliveries)} AND (${deliveries.attempt} <= excluded.attempt OR ${deliveries.state} NOT IN ('under_way', 'waiting'))`,
     });
 }
 
