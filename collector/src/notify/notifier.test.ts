@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import type { Recorder } from '../incidents/recorder.ts';
 import {
   DELIVERED,
   FAILED,
@@ -373,12 +374,15 @@ describe('restart', () => {
     expect([...recorder.book.deliveries()]).toMatchObject([{ retryAt: null }]);
   });
 
-  test('a collector that another one took over from sends nothing', async () => {
-    const { channel, open, recorder } = one();
-    (recorder as unknown as { supersede: (epoch: number) => void }).supersede(2);
+  test('a collector that another one took over from sends nothing more', async () => {
+    const { channel, open, recorder, notifier } = one();
+    channel.answering = () => FAILED;
     await open('i1');
+    await settle();
+    (recorder as Recorder).supersede(2);
     await settle(HOUR);
-    expect(channel.messages).toEqual([]);
+    expect(channel.messages.length).toBe(1);
+    expect(notifier.reading().detail).toContain('another collector has taken over');
   });
 
   test('nothing is sent that could not be recorded', async () => {
