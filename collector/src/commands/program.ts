@@ -20,6 +20,7 @@ import { adminTokenFile, resetAdminToken } from '../http/admin-token.ts';
 import { alertCommands, silenceCommands } from './alerts.ts';
 import { connectTo } from './client.ts';
 import { nodeCommands, tokenCommands, type Terminal } from './nodes.ts';
+import { notifyCommands } from './notify.ts';
 import { ruleCommands } from './rules.ts';
 
 export interface ProgramContext extends Terminal {
@@ -122,6 +123,7 @@ Examples:
   alertCommands(program, { ...context, connect }, connectOptions);
   silenceCommands(program, { ...context, connect }, connectOptions);
   ruleCommands(program, { ...context, connect }, connectOptions);
+  notifyCommands(program, { ...context, connect }, connectOptions);
   tokenCommands(program, { ...context, connect }, connectOptions);
   return program;
 }
