@@ -99,7 +99,10 @@ function Drawn({ alert, metric }: { alert: AlertView; metric: string }): JSX.Ele
 /** Nothing for alerts that are not about a series. */
 export function Crossing({ alert }: { alert: AlertView }): JSX.Element | null {
   return alert.metric === null ? null : (
-    <section class="crossing" aria-label="Around the crossing">
+    <section class="crossing" aria-labelledby="crossing-title">
+      <h2 id="crossing-title" class="unseen">
+        Around the crossing
+      </h2>
       <Drawn alert={alert} metric={alert.metric} />
     </section>
   );

@@ -98,6 +98,9 @@ export function drawMarks(u: uPlot, { marks, nowMs }: PlotView, palette: Palette
 /** A link at the top of each band: what the alert was, to be read and followed. */
 export function placeMarks(u: uPlot, host: HTMLElement, { marks, span, nowMs }: PlotView): void {
   const shown = marks.filter(({ fromMs, toMs }) => fromMs < span.toMs && (toMs ?? nowMs) > span.fromMs);
+  host.style.left = u.over.style.left;
+  host.style.top = u.over.style.top;
+  host.style.width = u.over.style.width;
   host.replaceChildren(
     ...shown.map(({ fromMs, toMs, level, title, href }) => {
       const link = document.createElement('a');

@@ -108,7 +108,8 @@ export class Plot {
       plot?.destroy();
       this.#structure = structure;
       this.#plot = new uPlot(this.#options(view), dataOf(view), this.#host);
-      this.#plot.over.append(this.#marks);
+      // Beside the canvas: that one is a slider, and what can be followed may not lie in it.
+      this.#host.after(this.#marks);
       this.#listenToTouch(this.#plot);
     } else {
       plot.batch(() => {
@@ -140,6 +141,7 @@ export class Plot {
     this.#host.removeEventListener('wheel', this.#onWheel);
     this.#plot?.destroy();
     this.#plot = null;
+    this.#marks.remove();
   }
 
   readonly #onWheel = (event: WheelEvent): void => {
@@ -167,9 +169,9 @@ export class Plot {
 
   #startPan(event: MouseEvent, plot: uPlot): void {
     const width = plot.over.clientWidth;
-    const { onPan, onPanStart } = this.#handlers;
-    onPanStart();
-    const move = (next: MouseEvent): void => onPan((event.clientX - next.clientX) / width);
+    const handlers = this.#handlers;
+    handlers.onPanStart();
+    const move = (next: MouseEvent): void => handlers.onPan((event.clientX - next.clientX) / width);
     const end = (): void => {
       removeEventListener('mousemove', move);
       removeEventListener('mouseup', end);
