@@ -121,13 +121,22 @@ export class Journal {
   /** Some of the entries after a position that took effect, in order; none when there are none. */
   async readAfter(position: number): Promise<RecordedEntry[]> {
     const wanted = (entry: RecordedEntry): boolean => entry.position > position && entry.position <= this.#takenPosition;
-    for (const segment of [...this.#segments]) {
+    for (const segment of this.#segments) {
       if (segment.lastPosition <= position) continue;
-      const { entries } = await readSegment(await this.#options.files.read(this.#path(segment.number)));
-      const found = entries.filter(wanted);
+      const found = (await this.#entriesOf(segment)).filter(wanted);
       if (found.length > 0) return found;
     }
     return this.#waiting.filter(wanted);
+  }
+
+  async #entriesOf({ number }: SegmentInfo): Promise<RecordedEntry[]> {
+    try {
+      return (await readSegment(await this.#options.files.read(this.#path(number)))).entries;
+    } catch (error) {
+      // Deleted in this moment: the database has what it held.
+      if (codeOf(error) === 'ENOENT') return [];
+      throw error;
+    }
   }
 
   /** Writes what waits, tries a disk that did not work once more, and lets go of it. */

@@ -177,7 +177,7 @@ async function applyAnswer(orm: NodePgDatabase, entry: Extract<RecordedEntry, { 
   const counts = isFinal ? (outcome === 'delivered' ? undefined : unfinished) : and(unfinished, lte(deliveries.attempt, attempt));
   await orm
     .update(deliveries)
-    .set({ state, answer, answeredAt: new Date(at), retryAt: isFinal ? null : new Date(retryAt!), epoch, position })
+    .set({ state, answer, answeredAt: new Date(at), retryAt: isFinal || retryAt === null ? null : new Date(retryAt), epoch, position })
     .where(and(eq(deliveries.id, deliveryId), counts));
   if (outcome === 'gone')
     await putGone(orm, { channel, at, answer, ...(configuration === undefined ? {} : { configuration }), epoch, position });

@@ -53,7 +53,7 @@ export class Mirror {
   /** Why the database does not take what happened, while it is there. */
   get trouble(): string | undefined {
     if (this.#trouble !== undefined) return this.#trouble;
-    return this.#setAside === 0 ? undefined : `${this.#setAside} lines of history could not be stored in the database`;
+    return this.#setAside === 0 ? undefined : `lines of history that it refused: ${this.#setAside}`;
   }
 
   /** Entries that are not in the database yet. */
@@ -86,16 +86,16 @@ export class Mirror {
 
   /** Resolves when everything that happened is in the database, or `timeoutMs` have passed. */
   async stop(timeoutMs: number): Promise<void> {
-    let isLate = false;
+    const waited = { isLate: false };
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((done) => {
       timer = setTimeout(() => {
-        isLate = true;
+        waited.isLate = true;
         done();
       }, timeoutMs);
     });
     this.wake();
-    while (this.#working !== undefined && this.#failures === 0 && !isLate) await Promise.race([this.#working, late]);
+    while (this.#working !== undefined && this.#failures === 0 && !waited.isLate) await Promise.race([this.#working, late]);
     clearTimeout(timer);
     this.#stopped = true;
     clearTimeout(this.#timer);

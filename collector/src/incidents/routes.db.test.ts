@@ -16,6 +16,11 @@ import { openIncidents, type Incidents } from './open.ts';
 import { alertRoutes } from './routes.ts';
 import { openingOf } from './testing.ts';
 
+interface Answer<T> {
+  status: number;
+  body: T;
+}
+
 interface World extends TestServer {
   incidents: Incidents;
   time: ManualClock;
@@ -23,7 +28,7 @@ interface World extends TestServer {
   /** Records at the clock's time, and waits for the database. */
   tell: (...happenings: Happening[]) => Promise<void>;
   get: <T>(path: string, status?: number) => Promise<T>;
-  change: <T>(method: 'POST' | 'DELETE', path: string, body?: object, token?: string) => Promise<{ status: number; body: T }>;
+  change: <T = unknown>(method: 'POST' | 'DELETE', path: string, body?: object, token?: string) => Promise<Answer<T>>;
   stopDatabase: () => Promise<void>;
   run: (...argv: string[]) => ReturnType<typeof commandLine>;
 }
@@ -50,8 +55,8 @@ async function world(): Promise<World> {
       });
     },
   });
-  const { recorder, waiting, stop } = incidents;
-  onTestFinished(stop);
+  const { recorder } = incidents;
+  onTestFinished(() => incidents.stop());
   const ask = async (method: 'GET' | 'POST' | 'DELETE', url: string, token: string, body?: object) =>
     server.app.inject({ method, url, headers: { authorization: `Bearer ${token}` }, ...(body === undefined ? {} : { payload: body }) });
   return {
@@ -61,7 +66,7 @@ async function world(): Promise<World> {
     closed,
     async tell(...happenings) {
       await recorder.record(happenings.map((one) => ({ ...one, at: time.wallMs() })));
-      for (const end = Date.now() + 10_000; waiting() > 0 && Date.now() < end;) await new Promise((done) => setTimeout(done, 5));
+      for (const end = Date.now() + 10_000; incidents.waiting() > 0 && Date.now() < end;) await new Promise((done) => setTimeout(done, 5));
     },
     async get(path, status = 200) {
       const answer = await ask('GET', path, READ_TOKEN);

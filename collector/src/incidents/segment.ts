@@ -128,7 +128,7 @@ class CheckpointReader {
       };
     }
     this.#count++;
-    if ('incident' in line) this.#incidents.push({ ...line.incident, told: new Map(line.incident.told) } as KeptIncident);
+    if ('incident' in line) this.#incidents.push({ ...line.incident, told: new Map(line.incident.told) });
     else if ('silence' in line) this.#silences.push(line.silence);
     else if ('delivery' in line) this.#deliveries.push(line.delivery);
     else this.#goneChannels.push(line.gone);

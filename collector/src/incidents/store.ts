@@ -116,7 +116,7 @@ export class IncidentStore {
       if (first.length < EVENTS_MAX / 2) return first.map(toEntry);
       const last = await page(desc(incidentEntries.epoch), desc(incidentEntries.position));
       const known = new Set(first.map((row) => row.id));
-      return [...first, ...last.filter((row) => !known.has(row.id)).reverse()].map(toEntry);
+      return [...first, ...last.filter((row) => !known.has(row.id)).toReversed()].map(toEntry);
     });
   }
 
