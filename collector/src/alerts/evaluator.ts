@@ -299,12 +299,20 @@ export class Evaluator implements ReportConsumer {
       const instance = this.#find(record.id, watch.key);
       if (instance === undefined && (!isSilent || neverSpoke)) continue;
       const at = this.#options.clock.monotonicMs() + this.#steadyBase;
+      if (instance !== undefined) this.#resume(instance, at);
       const input: Input = { kind: 'sample', at, value: isSilent, live: true, bridgeMs: OWN_BRIDGE_MS };
       this.#begin(record, watch, instance, input, { home: null, isSteady: true });
     }
     if (!isSilent) return;
     for (const instance of this.#instances.of(record.id)?.byKey.values() ?? [])
       if (!instance.isSteady) this.#step(record, instance, { kind: 'silent' });
+  }
+
+  /** Of a time in which nobody listened (a restart, a stall) silence says nothing: it goes on as if that time had not been. */
+  #resume(instance: Instance, at: number): void {
+    const { state } = instance;
+    const pausedMs = at - (state.at ?? at);
+    if (pausedMs > OWN_BRIDGE_MS || pausedMs < 0) instance.state = shifted(state, pausedMs - 1);
   }
 
   #sample(report: AcceptedReport, watch: Watch, value: Value, { live, home }: { live: boolean; home: Home | null }): void {

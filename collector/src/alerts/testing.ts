@@ -114,6 +114,9 @@ export interface SceneOptions {
   book?: IncidentBook;
   /** Counts on over a restart, so that ids stay unique. */
   random?: (size: number) => Uint8Array;
+  told?: string[];
+  /** The number of the last report. */
+  sequence?: number;
 }
 
 /** An evaluator with everything around it in memory. */
@@ -125,12 +128,18 @@ export class Scene {
   readonly recorder: Recorder;
   readonly evaluator: Evaluator;
   /** What was recorded: "opened warning db1", by incident. */
-  readonly told: string[] = [];
+  readonly told: string[];
   /** Entries of each call to record. */
   readonly calls: number[] = [];
-  #sequence = 0;
+  sequence: number;
+  readonly #dataDir: string | undefined;
+  readonly #random: (size: number) => Uint8Array;
 
-  constructor({ rules = [], nodes = [nodeOf(1, 'db1')], dataDir, clock, book, random }: SceneOptions = {}) {
+  constructor({ rules = [], nodes = [nodeOf(1, 'db1')], dataDir, clock, book, random, told, sequence }: SceneOptions = {}) {
+    this.told = told ?? [];
+    this.sequence = sequence ?? 0;
+    this.#dataDir = dataDir;
+    this.#random = random ?? countingBytes();
     this.clock = clock ?? new ManualClock(START);
     this.rules = new TestRules(rules);
     this.nodes = [...nodes];
@@ -151,7 +160,7 @@ export class Scene {
       view: this.view,
       fleet: { all: () => this.nodes.filter(({ state }) => state !== 'retired'), byId: (id) => this.nodes.find((node) => node.id === id) },
       clock: this.clock,
-      random: random ?? countingBytes(),
+      random: this.#random,
       log: pino({ level: 'silent' }),
       dataDir,
     });
@@ -170,7 +179,7 @@ export class Scene {
     const before = this.told.length;
     const now = this.clock.wallMs();
     this.view.heard(from, { lostReports: lost }, 0 - aheadMs);
-    const report = reportOf(from, ++this.#sequence, blocks, { at: now, receivedAt: now, ...rest });
+    const report = reportOf(from, ++this.sequence, blocks, { at: now, receivedAt: now, ...rest });
     this.view.accept(report);
     this.evaluator.accept(report);
     await settle();
@@ -196,6 +205,23 @@ export class Scene {
     }
     await settle();
     return this.told.slice(before);
+  }
+
+  /** The collector is started again on what is on its disk: the journal's book, and the snapshot as it is now. */
+  async restarted(rules: readonly Rule[]): Promise<Scene> {
+    const { clock, nodes, told, sequence } = this;
+    const again = new Scene({
+      rules,
+      nodes,
+      clock,
+      told,
+      sequence,
+      book: this.recorder.book,
+      random: this.#random,
+      ...(this.#dataDir === undefined ? {} : { dataDir: this.#dataDir }),
+    });
+    await again.evaluator.open();
+    return again;
   }
 
   open(): Incident[] {
