@@ -278,6 +278,24 @@ test('a gap is drawn as a gap', async () => {
   await picture(page, 'node-gap-dark');
 });
 
+test('alerts: open ones at the head, all of them as marks in the charts they are about', async () => {
+  browsing.api.setAlerts('fleet');
+  const open = browsing.api.alerts.open.find(({ rule, level }) => rule === 'disk-usage' && level === 'critical');
+  if (open === undefined) throw new Error('no such alert in the scene');
+  const page = await browsing.open(`/nodes/${encodeURIComponent(open.node)}?range=6h`);
+  await drawn(page);
+  const head = page.getByRole('list', { name: 'Open alerts' });
+  await head.getByText(open.why).waitFor();
+  await picture(page, 'node-alerts-dark');
+  expect(await complaints(page)).toEqual([]);
+  const marks = page.getByRole('figure', { name: 'File systems' }).locator('.chart-mark-critical');
+  await expect.poll(() => marks.count()).toBeGreaterThan(0);
+  expect(await marks.first().getAttribute('title')).toBe(`${open.title}: ${open.why}`);
+  expect(await page.getByRole('figure', { name: 'Load' }).locator('.chart-mark').count()).toBe(0);
+  await marks.first().click();
+  await page.waitForURL(`**/alerts/${open.id}`);
+});
+
 test('a silent node: said at the head, drawn without colour, and its charts end where it fell silent', async () => {
   const node = await pick(isSilent);
   const page = await browsing.open(`${path(node)}?range=6h`);

@@ -245,14 +245,15 @@ function httpSeries(node: OverviewNode, salt: number): FakeSeries[] {
     0.05 * noise(ms, salt + 80) +
     2.2 * backup(ms) * drift(ms, salt + 81, 3 * MINUTE);
   const phases: [string, number][] = [
-    ['dns', 0.04],
+    ['resolve', 0.04],
     ['connect', 0.11],
     ['tls', 0.2],
-    ['first_byte', 0.55],
+    ['processing', 0.55],
     ['transfer', 0.1],
   ];
   return [
     gauge('tidemark_http_up', '', () => 1, labels),
+    gauge('tidemark_http_status_code', '', () => 200, labels),
     gauge('tidemark_http_response_seconds', 'seconds', total, labels),
     ...phases.map(([phase, share]) =>
       gauge('tidemark_http_phase_seconds', 'seconds', (ms) => total(ms) * share, [...labels, ['phase', phase]]),

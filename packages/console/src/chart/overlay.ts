@@ -20,16 +20,14 @@ function clipped(u: uPlot, draw: (context: CanvasRenderingContext2D) => void): v
   ctx.restore();
 }
 
-/** Dashed lines at the bounds, named at their right end. */
-export function drawBounds(u: uPlot, { bounds, most, unit }: PlotView, palette: Palette): void {
+/** Dashed lines at the bounds; amber and red need no name. */
+export function drawBounds(u: uPlot, { bounds }: PlotView, palette: Palette): void {
   if (bounds === undefined) return;
   const lines: [number | undefined, string, string][] = [
     [bounds.warning, palette['warn-fill'], ''],
     [bounds.critical, palette['bad-fill'], ''],
     [bounds.other?.value, palette['line-strong'], bounds.other?.label ?? ''],
   ];
-  void most;
-  void unit;
   clipped(u, (ctx) => {
     const px = ratio(u);
     for (const [value, colour, label] of lines) {
@@ -45,10 +43,13 @@ export function drawBounds(u: uPlot, { bounds, most, unit }: PlotView, palette: 
       ctx.stroke();
       if (label === '') continue;
       ctx.font = `${10 * px}px ${palette.font.slice(palette.font.indexOf(' ') + 1)}`;
+      ctx.textAlign = 'left';
+      ctx.textBaseline = 'middle';
+      // On a ground of its own: lines may pass behind it.
+      ctx.fillStyle = palette.surface;
+      ctx.fillRect(u.bbox.left + 6 * px, y - 7 * px, ctx.measureText(label).width + 8 * px, 14 * px);
       ctx.fillStyle = palette.muted;
-      ctx.textAlign = 'right';
-      ctx.textBaseline = 'bottom';
-      ctx.fillText(label, u.bbox.left + u.bbox.width - 4 * px, y - 2 * px);
+      ctx.fillText(label, u.bbox.left + 10 * px, y);
     }
   });
 }
@@ -106,6 +107,8 @@ export function placeMarks(u: uPlot, host: HTMLElement, { marks, span, nowMs }: 
       const link = document.createElement('a');
       link.className = `chart-mark chart-mark-${level}`;
       link.href = href;
+      // For the pointer: by keyboard the same alerts are at the page's head, once and not in every chart.
+      link.tabIndex = -1;
       link.title = title;
       link.setAttribute('aria-label', title);
       const left = u.valToPos(Math.max(fromMs, span.fromMs) / 1_000, 'x');

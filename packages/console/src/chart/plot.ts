@@ -117,7 +117,6 @@ export class Plot {
         plot.setScale('x', { min, max });
       });
     }
-    placeMarks(this.#plot!, this.#marks, view);
   }
 
   /** Reads the page's colours anew. */
@@ -227,6 +226,7 @@ export class Plot {
           (u) => {
             drawBounds(u, now().view, now().palette);
             drawAheads(u, now().view, now().palette);
+            placeMarks(u, this.#marks, now().view);
           },
         ],
         setCursor: [

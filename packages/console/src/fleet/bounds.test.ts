@@ -38,11 +38,16 @@ test('a rule in force says them', () => {
   expect(bounds.disk).toEqual(SHIPPED.disk);
 });
 
-test('a rule that is off, of another kind, or about what is too little says none', () => {
+test('a rule that is off, of another kind, about some series alone, or about what is too little says none', () => {
+  const some = rule({ labels: { cpu: ['0'] }, warning: level({ above: 0.1 }) });
   const off = rule({ enabled: false, warning: level({ above: 0.1 }) });
   const state = rule({ kind: 'state', warning: level({ is: [1] }) });
   const below = rule({ warning: level({ below: 0.1 }) });
-  for (const each of [off, state, below]) expect(boundsOf([each]).cpu).toEqual(SHIPPED.cpu);
+  for (const each of [off, state, below, some]) expect(boundsOf([each]).cpu).toEqual(SHIPPED.cpu);
+});
+
+test('a rule that leaves some series out is for all others', () => {
+  expect(boundsOf([rule({ labels: { cpu: ['!0'] }, warning: level({ above: 0.5 }) })]).cpu.warning).toBe(0.5);
 });
 
 test('a value on the bound is not beyond it', () => {

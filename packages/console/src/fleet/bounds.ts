@@ -45,18 +45,23 @@ function upper(bound: Bound | undefined): number | undefined {
   return 'above' in bound ? bound.above : 'atLeast' in bound ? bound.atLeast : undefined;
 }
 
+/** Whether a rule is about all series of its metric, but for a few that it leaves out. */
+const isGeneral = ({ labels }: RuleView): boolean =>
+  Object.values(labels).every((values) => values.every((value) => value === '*' || value.startsWith('!')));
+
 /** The bounds that rules say, by their metrics; what they do not say is as shipped. A rule for some labels alone is no bound for all. */
 export function boundsOf(rules: readonly RuleView[]): BoundsInForce {
   const read = (key: keyof BoundsInForce): BoundsInForce[typeof key] => {
-    const rule = rules.find((one) => one.kind === 'threshold' && one.enabled && one.metric === METRICS[key]);
+    const rule = rules.find((one) => one.kind === 'threshold' && one.enabled && one.metric === METRICS[key] && isGeneral(one));
     const [warning, critical] = [upper(rule?.warning?.trigger), upper(rule?.critical?.trigger)];
     return { ...SHIPPED[key], ...(warning === undefined ? {} : { warning }), ...(critical === undefined ? {} : { critical }) };
   };
   return Object.fromEntries(Object.keys(METRICS).map((key) => [key, read(key as keyof BoundsInForce)])) as unknown as BoundsInForce;
 }
 
+const isForAll = ({ where }: RuleView): boolean => Object.keys(where).length === 0;
 /** The bounds for everybody; a node's own overrides are only known to its page. */
-export const bounds = computed(() => (rulesInForce.value === null ? SHIPPED : boundsOf(rulesInForce.value.rules)));
+export const bounds = computed(() => (rulesInForce.value === null ? SHIPPED : boundsOf(rulesInForce.value.rules.filter(isForAll))));
 
 export type Level = 'normal' | 'warning' | 'critical';
 

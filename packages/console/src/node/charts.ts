@@ -260,7 +260,7 @@ function postgresCharts(
   return charts;
 }
 
-const PHASES = ['dns', 'connect', 'tls', 'first_byte', 'transfer'];
+const PHASES = ['resolve', 'connect', 'tls', 'processing', 'transfer'];
 
 function httpCharts(endpoints: readonly string[], bounds: BoundsInForce): ChartSpec[] {
   const single = endpoints.length === 1;
@@ -280,7 +280,7 @@ function httpCharts(endpoints: readonly string[], bounds: BoundsInForce): ChartS
         const known = (phase: string | undefined): number => (PHASES.indexOf(phase ?? '') + 1 || PHASES.length + 1) - 1;
         return phases
           .toSorted((a, b) => known(a.labels['phase']) - known(b.labels['phase']))
-          .map(({ labels, values }, place) => ({ label: (labels['phase'] ?? '').replaceAll('_', ' '), values, tone: toneOf(place) }));
+          .map(({ labels, values }, place) => ({ label: labels['phase'] ?? '', values, tone: toneOf(place) }));
       },
       stacked: single,
       bounds: bounds.response,

@@ -12,6 +12,8 @@ const EXPIRES_SOON_S = 14 * 86_400;
 export interface EndpointSeen {
   name: string;
   up: boolean | null;
+  /** Of the last answer; null when there was none. */
+  status: number | null;
   responseSeconds: number | null;
   errorRatio: number | null;
   expiresSeconds: number | null;
@@ -24,10 +26,11 @@ export function endpointsOf(latest: NodeDetail['latest']): EndpointSeen[] {
     if (!metric.startsWith('tidemark_http_')) continue;
     const name = labels.find(([key]) => key === 'endpoint')?.[1];
     if (name === undefined) continue;
-    const seen = endpoints.get(name) ?? { name, up: null, responseSeconds: null, errorRatio: null, expiresSeconds: null };
+    const seen = endpoints.get(name) ?? { name, up: null, status: null, responseSeconds: null, errorRatio: null, expiresSeconds: null };
     endpoints.set(name, seen);
     const number = typeof value === 'number' ? value : null;
     if (metric === 'tidemark_http_up') seen.up = number === null ? null : number === 1;
+    else if (metric === 'tidemark_http_status_code') seen.status = number === 0 ? null : number;
     else if (metric === 'tidemark_http_response_seconds') seen.responseSeconds = number;
     else if (metric === 'tidemark_http_error_ratio') seen.errorRatio = number;
     else if (metric === 'tidemark_http_certificate_expires_seconds') seen.expiresSeconds = number;
@@ -60,18 +63,19 @@ export function Endpoints({ latest, bounds }: { latest: NodeDetail['latest']; bo
           </tr>
         </thead>
         <tbody>
-          {endpoints.map(({ name, up, responseSeconds, errorRatio, expiresSeconds }) => (
+          {endpoints.map(({ name, up, status, responseSeconds, errorRatio, expiresSeconds }) => (
             <tr key={name}>
               <th scope="row">{name}</th>
               <td>
                 {up === false ? (
                   <span class="bad">
                     <WarningShape /> down
+                    {status === null ? ', no answer' : `, ${status}`}
                   </span>
                 ) : up === null ? (
                   <span class="muted">not known</span>
                 ) : (
-                  'up'
+                  <>up {status === null ? null : <span class="muted">{status}</span>}</>
                 )}
               </td>
               <td class={tint(levelOf(responseSeconds, bounds.response))}>{formatValue(responseSeconds, 'seconds')}</td>

@@ -39,8 +39,9 @@ export function forecastsOf({ series }: SeriesResponse): Forecasts {
   );
 }
 
+/** Null until they are known. */
 function useForecasts(group: ChartGroup, node: string) {
-  const forecasts = useSignal<Forecasts>(new Map());
+  const forecasts = useSignal<Forecasts | null>(null);
   const turn = useComputed(() => Math.floor(group.nowMs.value / EVERY_MS) * EVERY_MS);
   useSignalEffect(() => {
     const toMs = turn.value;
@@ -75,7 +76,7 @@ function withAhead(
   return { ...line, ahead: { fromMs, from: value, toMs, to: value - forecast.slopePerMs * (toMs - fromMs) } };
 }
 
-function usageSpec(bounds: BoundsInForce, forecasts: Forecasts): ChartSpec {
+function usageSpec(bounds: BoundsInForce, forecasts: Forecasts | null): ChartSpec {
   return {
     id: 'file-systems',
     title: 'File systems',
@@ -88,7 +89,7 @@ function usageSpec(bounds: BoundsInForce, forecasts: Forecasts): ChartSpec {
         .toSorted((a, b) => b.used - a.used)
         .slice(0, LINES_MOST)
         .map(({ series }) => series);
-      return linesBy(fullest, 'mountpoint').map((line) => withAhead(line, grid, forecasts.get(line.label)));
+      return linesBy(fullest, 'mountpoint').map((line) => withAhead(line, grid, forecasts?.get(line.label)));
     },
     most: 1,
     bounds: bounds.disk,
@@ -120,7 +121,7 @@ function MountRow({
 }: {
   mount: Mount;
   bounds: BoundsInForce;
-  forecast: Forecast | undefined;
+  forecast: Forecast | null | undefined;
   nowMs: number;
 }): JSX.Element {
   const trouble = mount.deviceError === true ? 'does not answer' : mount.readOnly === true ? 'read-only' : null;
@@ -138,7 +139,7 @@ function MountRow({
           <span class="bad">
             <WarningShape /> {trouble}
           </span>
-        ) : forecast === undefined ? (
+        ) : forecast === null ? null : forecast === undefined ? (
           <span class="muted" title="Not filling, or not so evenly that something honest could be said of it.">
             no steady growth
           </span>
@@ -159,7 +160,7 @@ export function FileSystems(props: {
   const { group, node, bounds, marks } = props;
   const forecasts = useForecasts(group, node.name).value;
   const live = group.range.value.kind === 'last';
-  const spec = useMemo(() => usageSpec(bounds, live ? forecasts : new Map()), [bounds, forecasts, live]);
+  const spec = useMemo(() => usageSpec(bounds, live ? forecasts : null), [bounds, forecasts, live]);
   if (node.disk.mounts.length === 0) return null;
   return (
     <section class="chart-section" aria-labelledby="section-file-systems">
@@ -174,7 +175,7 @@ export function FileSystems(props: {
                 key={mount.mountpoint}
                 mount={mount}
                 bounds={bounds}
-                forecast={forecasts.get(mount.mountpoint)}
+                forecast={forecasts === null ? null : forecasts.get(mount.mountpoint)}
                 nowMs={group.nowMs.value}
               />
             ))}

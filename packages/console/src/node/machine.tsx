@@ -11,9 +11,8 @@ type Latest = NodeDetail['latest'];
 /** Documents are only checked for what is read here: a later agent may send more. */
 function isInventory(document: unknown): document is Inventory {
   if (typeof document !== 'object' || document === null) return false;
-  return ['os', 'cpu', 'hardware', 'virtualisation', 'runtime'].every(
-    (part) => typeof document[part as keyof typeof document] === 'object',
-  );
+  const parts = ['os', 'cpu', 'hardware', 'virtualisation', 'runtime', 'addresses'];
+  return parts.every((part) => typeof document[part as keyof typeof document] === 'object');
 }
 
 /** The inventory of a node; null when its agent has not sent one. */
@@ -41,7 +40,7 @@ const VIRTUAL: Record<Inventory['virtualisation']['kind'], string> = {
 export function Machine({ observations }: { observations: NodeDetail['observations'] }): JSX.Element {
   const found = inventoryOf(observations);
   if (found === null) return <p class="muted">The agent has not sent an inventory.</p>;
-  const { os, cpu, hardware, virtualisation, addresses = [], runtime, timezone, hostname, memoryTotalBytes } = found.inventory;
+  const { os, cpu, hardware, virtualisation, addresses, runtime, timezone, hostname, memoryTotalBytes } = found.inventory;
   const make = [hardware.vendor, hardware.product].filter((part) => part !== null).join(' ');
   return (
     <dl class="details">
