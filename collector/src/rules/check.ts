@@ -45,7 +45,7 @@ export function completeRule(name: string, draft: Draft, layers: readonly Layer[
   const top = layers[layers.length - 1]!;
   /** Names the most specific of the layers that set the fields; what was right as shipped was made wrong by another subject or unit. */
   const say = (fields: readonly string[], text: string): void => {
-    const setBy = (names: readonly string[]) => layers.findLast((one) => names.some((name) => draft.setBy.get(name) === one));
+    const setBy = (names: readonly string[]) => layers.findLast((one) => names.some((field) => draft.setBy.get(field) === one));
     const direct = setBy(fields);
     const blamed = fields.length === 0 || direct?.origin !== undefined ? fields : SUBJECT_FIELDS;
     const layer = setBy(blamed) ?? top;

@@ -74,8 +74,9 @@ export const SHIPPED_RULES: readonly ShippedRule[] = [
     kind: 'threshold',
     title: 'Error rate',
     metric: 'tidemark_http_error_ratio',
-    warning: { above: '1%', clear: '0.5%', for: '5m of 10m', clearAfter: '5m' },
-    critical: { above: '5%', clear: '2.5%', for: '3m of 5m', clearAfter: '5m' },
+    // The ratio looks back five minutes by itself: one failure is seen in it for so long, and shorter times would make an alert of each.
+    warning: { above: '1%', clear: '0.5%', for: '10m of 15m', clearAfter: '0s' },
+    critical: { above: '5%', clear: '2.5%', for: '7m of 10m', clearAfter: '0s' },
     suppressedBy: ['node-silent', 'endpoint-down'],
     ...text(
       'Part of the requests to an endpoint fail.',
@@ -87,8 +88,9 @@ export const SHIPPED_RULES: readonly ShippedRule[] = [
     kind: 'state',
     title: 'Endpoint down',
     metric: 'tidemark_http_up',
-    warning: { is: 0, for: '1m of 2m', clearAfter: '1m' },
-    critical: { is: 0, for: '2m of 3m', clearAfter: '1m' },
+    // Open until what it makes moot is over too: an outage that has ended is not to page again as its own error rate.
+    warning: { is: 0, for: '1m of 2m', clearAfter: '6m' },
+    critical: { is: 0, for: '2m of 3m', clearAfter: '6m' },
     suppressedBy: ['node-silent'],
     ...text(
       'An endpoint does not answer, or says that it is not healthy.',
