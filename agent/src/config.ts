@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { NodeName, Tags } from '@tidemark/protocol';
 import { codeOf, declareOptions, EXIT, LOG_LEVELS, OperationalFailure, type OptionValues } from '@tidemark/service';
 import { Type } from 'typebox';
+import { HttpEndpointOption, type HttpEndpointConfig } from './probes/http/target.ts';
 import type { PostgresConfig } from './probes/postgres.ts';
 
 const TAG_FORM = 'key=value, the key of letters, digits, "_", ".", "-" and beginning with a letter';
@@ -18,6 +19,15 @@ export function refusePassword(url: string): string | undefined {
   return (
     'a password on the command line can be read by every user of this machine: leave it out of the URL and put it into a file of mode 0600, ' +
     'named in the configuration file (postgres: [{url: …, passwordFile: …}]), or into ~/.pgpass (or the file that PGPASSFILE names)'
+  );
+}
+
+/** The sentence for an endpoint's URL with a password in it. */
+export function refuseHttpPassword(url: string): string | undefined {
+  if (!/^[a-z]+:\/\/[^/?#@]*:[^@/?#]+@/i.test(url)) return undefined;
+  return (
+    'a password on the command line can be read by every user of this machine: put a line "Authorization: …" into a file of mode 0600, ' +
+    'named in the configuration file (http: [{url: …, headersFile: …}])'
   );
 }
 
@@ -75,6 +85,15 @@ export const AGENT_OPTIONS = declareOptions({
     default: [],
     refuseAsFlag: refusePassword,
   },
+  http: {
+    schema: Type.Array(HttpEndpointOption, { maxItems: 100 }),
+    description:
+      'an HTTP endpoint to watch; may be repeated (in the file also {url, name, expectStatus, …}: docs/how-to/http-endpoints.md)',
+    value: 'url',
+    list: true,
+    default: [],
+    refuseAsFlag: refuseHttpPassword,
+  },
   dataDir: { schema: Type.String({ minLength: 1 }), description: 'where reports wait until they are stored', value: 'dir' },
   spoolMegabytes: {
     schema: Type.Number({ minimum: 1, maximum: 102_400, wanted: 'a number of megabytes from 1 to 102400' }),
@@ -122,6 +141,7 @@ export interface AgentConfig {
   readonly tags: Readonly<Record<string, string>>;
   readonly tokenFile: string | undefined;
   readonly postgres: readonly PostgresConfig[];
+  readonly http: readonly HttpEndpointConfig[];
   readonly dataDir: string;
   readonly spoolBytesMax: number;
   readonly spoolAgeMsMax: number;
@@ -150,6 +170,7 @@ export function agentConfig(values: AgentOptionValues, surroundings: Surrounding
     tags: values.tag,
     tokenFile: values.tokenFile ?? credentialFile(surroundings),
     postgres: values.postgres.map((server) => (typeof server === 'string' ? { url: server } : server)),
+    http: values.http.map((endpoint) => (typeof endpoint === 'string' ? { url: endpoint } : endpoint)),
     dataDir: values.dataDir ?? defaultDataDir(surroundings),
     spoolBytesMax: Math.round(values.spoolMegabytes * 1024 * 1024),
     spoolAgeMsMax: Math.round(values.spoolHours * 3_600_000),

@@ -47,7 +47,7 @@ async function main(): Promise<number> {
     .addHelpText('after', COLLECT_EXAMPLES)
     .action(async (_flags, command: Command) => {
       const { collect } = await import('./commands/collect.ts');
-      say(await collect(options(command), surroundings, command.opts()['json'] === true));
+      say(await collect(options(command), surroundings, command.opts()['json'] === true, version));
     });
   addOptions(program.command('status').description('what the running agent does, since when, and what troubles it'), AGENT_OPTIONS)
     .option('--json', 'for programs')
@@ -74,13 +74,14 @@ environment, the environment over the file.
 Examples:
   tidemark-agent run --server http://collector:5000 --token-file /etc/tidemark/token
   tidemark-agent run --server https://tidemark.example --token-file token --site berlin --tag role=db \\
-    --postgres postgres://monitor@localhost:5432/postgres`;
+    --postgres postgres://monitor@localhost:5432/postgres --http http://localhost:8080/actuator/health`;
 const COLLECT_EXAMPLES = `
 Exits with 0, or with 1 when a probe failed.
 
 Examples:
   tidemark-agent collect
   tidemark-agent collect --postgres postgres://monitor@localhost:5432/postgres
+  tidemark-agent collect --http https://shop.example/health
   tidemark-agent collect --json | jq '.series[] | select(.metric == "tidemark_cpu_usage_ratio").value'`;
 const STATUS_EXAMPLES = `
 Exits with 0 when all is well, 1 when something troubles the agent, 3 when none is running.

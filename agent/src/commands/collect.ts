@@ -5,6 +5,7 @@ import type { Probe } from '../probes/probe.ts';
 import { ProbeRunner, type Collection, type ProbeState } from '../probes/runner.ts';
 import { agentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
 import { createProbes } from '../probes/index.ts';
+import { createHttpProbes } from '../probes/http.ts';
 import { createPostgresProbes } from '../probes/postgres.ts';
 import { collectPage } from './collect-page.ts';
 
@@ -35,16 +36,18 @@ export async function collect(
   values: AgentOptionValues,
   surroundings: Surroundings,
   json: boolean,
+  version: string,
 ): Promise<{ output: string; exitCode: number }> {
   const config = agentConfig(values, surroundings);
   const log = createLog('tidemark-agent', 'silent', 'json');
   const postgres = createPostgresProbes(config.postgres, { passFile: surroundings.environment['PGPASSFILE'] });
+  const http = createHttpProbes(config.http, { version });
   const probes = createProbes({
     platform: surroundings.platform,
     clockOffset: () => undefined,
     reportsLost: () => 0,
     spoolBytes: () => 0,
-    extra: postgres,
+    extra: [...postgres, ...http],
   });
   const collected = await collectOnce(config.hostname, probes, systemClock, log, WINDOW_MS);
   const output = json ? `${JSON.stringify(collected, undefined, 2)}\n` : collectPage(collected);

@@ -15,6 +15,7 @@ import {
 import { createAgent, type Agent } from '../agent.ts';
 import { agentConfig, isReadableByOthers, readToken, type AgentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
 import { createProbes } from '../probes/index.ts';
+import { createHttpProbes } from '../probes/http.ts';
 import { createPostgresProbes } from '../probes/postgres.ts';
 import { openDiskSpool } from '../spool/disk-spool.ts';
 import { lockDataDir } from '../spool/lock.ts';
@@ -77,6 +78,7 @@ function assemble(
     passFile: environment['PGPASSFILE'],
     log: log.child({ component: 'postgres' }),
   });
+  const http = createHttpProbes(config.http, { version, clock });
   const status = new StatusFile(config.dataDir, () => statusOf(agent, config, server, version), log);
   const agent = createAgent({
     identity: {
@@ -89,7 +91,7 @@ function assemble(
     },
     server,
     token,
-    probes: (figures) => createProbes({ platform, clock, extra: postgres, ...figures }),
+    probes: (figures) => createProbes({ platform, clock, extra: [...postgres, ...http], ...figures }),
     spool,
     clock,
     random: () => randomInt(2 ** 32) / 2 ** 32,
