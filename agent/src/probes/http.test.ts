@@ -70,7 +70,7 @@ async function listening(server: Server | TcpServer): Promise<number> {
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => {});
   });
-  await new Promise<void>((resolve) => server.listen(0, 'localhost', resolve));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   stops.push(async () => {
     for (const socket of sockets) socket.destroy();
     await new Promise((resolve) => server.close(resolve));
@@ -134,7 +134,7 @@ describe('an endpoint that answers', () => {
     [302, '3xx' as const, 1],
   ])('with status %s where %j is wanted: %s', async (status, expectStatus, up) => {
     const url = await serving((_, response) => void response.writeHead(status).end());
-    const { values, document } = await once({ url, expectStatus: expectStatus as '2xx' });
+    const { values, document } = await once({ url, expectStatus });
     expect(values).toMatchObject({ up, status_code: status, 'failures_total status': 1 - up });
     if (up === 0) expect(document.detail).toBe('It answers with status 404; wanted is 2xx.');
   });
@@ -227,8 +227,8 @@ describe('TLS', () => {
 
   test('one of another name, and one of somebody unknown, are named as that', async () => {
     const url = await securely(good);
-    const named = await once({ url: url.replace('localhost', '127.0.0.1'), caFile: join(directory, 'good.crt') }, undefined);
-    expect(named.document.detail).toMatch(/Its certificate is for DNS:localhost, not for 127\.0\.0\.1|refuses the connection/);
+    const named = await once({ url: url.replace('localhost', '127.0.0.1'), caFile: join(directory, 'good.crt') });
+    expect(named.document.detail).toBe('Its certificate is for DNS:localhost, not for 127.0.0.1.');
     expect((await once({ url })).document.detail).toContain('does not trust');
   });
 
@@ -331,7 +331,9 @@ test('fifty at once leave no socket behind', async () => {
   for (const stop of stops.splice(0)) await stop();
   // A destroyed socket is let go of in the next turns of the loop.
   for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
-  expect(process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap' || kind === 'TLSWrap').length).toBe(before);
+  expect(process.getActiveResourcesInfo().filter((kind) => kind === 'TCPSocketWrap' || kind === 'TLSWrap').length).toBeLessThanOrEqual(
+    before,
+  );
 });
 
 test('mistakes are said at the start', () => {

@@ -4,7 +4,7 @@
  */
 import { lookup as systemLookup } from 'node:dns';
 import { request as httpRequest, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
-import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net';
 import { checkServerIdentity, connect as connectTls, type PeerCertificate, type TLSSocket } from 'node:tls';
 
 export const PHASES = ['resolve', 'connect', 'tls', 'processing', 'transfer'] as const;
@@ -51,7 +51,7 @@ export interface Exchange {
 /** What an exchange takes from outside. */
 export interface ExchangeDoor {
   readonly now: () => number;
-  readonly lookup: typeof systemLookup;
+  readonly lookup: LookupFunction;
 }
 
 export const systemDoor: ExchangeDoor = { now: () => performance.now(), lookup: systemLookup };
@@ -59,6 +59,7 @@ export const systemDoor: ExchangeDoor = { now: () => performance.now(), lookup: 
 interface Place {
   readonly host: string;
   readonly port: number;
+  readonly lookup: ExchangeDoor['lookup'];
 }
 
 class ExchangeFailure extends Error {
@@ -125,7 +126,7 @@ class Attempt {
       this.#endPhase('transfer');
       return {
         status,
-        contentType: String(response.headers['content-type'] ?? ''),
+        contentType: response.headers['content-type'] ?? '',
         body,
         totalMs: this.#door.now() - this.#startedMs,
         phasesMs: this.#phasesMs,
@@ -175,36 +176,40 @@ class Attempt {
   async #open(url: URL): Promise<Socket> {
     const host = url.hostname.replace(/^\[|\]$/g, '');
     const isSecure = url.protocol === 'https:';
+    const place = { host, port: Number(url.port) || (isSecure ? 443 : 80), lookup: this.#door.lookup };
     this.#begin('resolve');
-    const address = isIP(host) > 0 ? host : await this.#resolve(host);
-    this.#endPhase('resolve');
-    this.#begin('connect');
-    const place = { host: address, port: Number(url.port) || (isSecure ? 443 : 80) };
-    if (isSecure) return this.#connectSecurely(place, host);
-    const socket = await this.#connected(connectTcp({ ...place, noDelay: true }), place);
-    this.#endPhase('connect');
-    return socket;
+    return isSecure ? this.#connectSecurely(place) : this.#connected(connectTcp({ ...place, noDelay: true }), place);
   }
 
-  #resolve(host: string): Promise<string> {
+  /** Looked up and connected; of several addresses the first that answers counts. */
+  #connected<S extends Socket>(socket: S, { host, port }: Place): Promise<S> {
+    this.#sockets.push(socket);
+    const isResolved = (): void => {
+      if (this.#phase !== 'resolve') return;
+      this.#endPhase('resolve');
+      this.#begin('connect');
+    };
+    if (isIP(host) > 0) isResolved();
     return new Promise((resolve, reject) => {
-      this.#door.lookup(host, {}, (error, address) => {
-        if (error === null) resolve(String(address));
-        else reject(new ExchangeFailure('resolve', `The name ${host} cannot be looked up (${error.code ?? error.message}).`));
+      socket.once('lookup', (error: Error | null) => {
+        if (error === null || error === undefined) isResolved();
+      });
+      socket.once('connect', () => {
+        isResolved();
+        this.#endPhase('connect');
+        resolve(socket);
+      });
+      socket.on('error', (error: NodeJS.ErrnoException) => {
+        if (error.syscall === 'getaddrinfo' || error.code === 'ENOTFOUND')
+          reject(new ExchangeFailure('resolve', `The name ${host} cannot be looked up (${error.code ?? error.message}).`));
+        else reject(new ExchangeFailure('connect', connectSentence(error, host, port)));
       });
     });
   }
 
-  #connected<S extends Socket>(socket: S, { host, port }: Place): Promise<S> {
-    this.#sockets.push(socket);
-    return new Promise((resolve, reject) => {
-      socket.once('connect', () => resolve(socket));
-      socket.on('error', (error: NodeJS.ErrnoException) => reject(new ExchangeFailure('connect', connectSentence(error, host, port))));
-    });
-  }
-
   /** The handshake is completed whatever the certificate says, so that its end can be told; then it is judged. */
-  async #connectSecurely(place: Place, host: string): Promise<TLSSocket> {
+  async #connectSecurely(place: Place): Promise<TLSSocket> {
+    const { host } = place;
     const { ca } = this.#request;
     const socket = connectTls({
       ...place,
@@ -221,12 +226,11 @@ class Attempt {
         const chain = socket.getPeerCertificate(true);
         this.#certificateNotAfter = earliestEnd(chain);
         if (socket.authorized) resolve();
-        else reject(new ExchangeFailure('tls', certificateSentence(String(socket.authorizationError), host, chain)));
+        else reject(new ExchangeFailure('tls', certificateSentence(codeOf(socket.authorizationError), host, chain)));
       });
     });
     secured.catch(() => {});
     await this.#connected(socket, place);
-    this.#endPhase('connect');
     this.#begin('tls');
     await secured;
     this.#endPhase('tls');
@@ -338,7 +342,7 @@ function certificateSentence(code: string, host: string, certificate: PeerCertif
     case 'CERT_NOT_YET_VALID':
       return `Its certificate is valid from ${day(certificate.valid_from)} on; is a clock wrong?`;
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
-      return `Its certificate is for ${(certificate.subjectaltname ?? certificate.subject?.CN ?? 'other names').slice(0, 200)}, not for ${host}.`;
+      return `Its certificate is for ${(certificate.subjectaltname ?? 'other names').slice(0, 200)}, not for ${host}.`;
     case 'DEPTH_ZERO_SELF_SIGNED_CERT':
     case 'SELF_SIGNED_CERT_IN_CHAIN':
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
@@ -353,4 +357,9 @@ function certificateSentence(code: string, host: string, certificate: PeerCertif
 function day(text: string): string {
   const at = Date.parse(text);
   return Number.isFinite(at) ? new Date(at).toISOString().slice(0, 10) : text;
+}
+
+/** Node.js has a code there, whatever its types say. */
+function codeOf(reason: unknown): string {
+  return typeof reason === 'string' ? reason : reason instanceof Error ? reason.message : 'unknown reason';
 }
