@@ -1,6 +1,7 @@
 /** A look at a machine for people: grouped, aligned, in units that people say. It shows what matters; `--json` has everything. */
 import { INVENTORY, POSTGRES_REPLICATION, type Observation } from '@tidemark/protocol';
 import type { Collected, CollectedSeries } from './collect.ts';
+import { HTTP_HEALTH } from '../probes/http.ts';
 import { alignRows, bytes, duration, percent, plural, printable } from './wording.ts';
 
 const UNKNOWN = '–';
@@ -14,6 +15,7 @@ export function collectPage(collected: Collected): string {
     table('File systems', ['', 'used', 'free', 'size', 'inodes', ''], fileSystems(series), [1, 2, 3, 4]),
     table('Disks', ['', 'read', 'written', 'busy'], disks(series), [1, 2, 3]),
     table('Network', ['', 'in', 'out', 'errors'], network(series), [1, 2, 3]),
+    table('Endpoints', ['', 'state', 'time', 'certificate', ''], endpoints(collected.observations, series), [2, 3]),
     ...collected.observations
       .filter(({ kind }) => kind === POSTGRES_REPLICATION)
       .map((observation) => postgres(observation, series, collected.takenAt)),
@@ -155,6 +157,25 @@ function network(series: SeriesIndex): string[][] {
     const sent = series.rate('node_network_transmit_bytes_total', labels);
     return [[short(labels['device'] ?? ''), said(ratePerSecond, perSecond), said(sent, perSecond), String(errors[0]! + errors[1]!)]];
   });
+}
+
+/** What the HTTP probe says of each endpoint, with why it is down. */
+function endpoints(observations: readonly Observation[], series: SeriesIndex): string[][] {
+  return observations
+    .filter(({ kind }) => kind === HTTP_HEALTH)
+    .map(({ instance, document }) => {
+      const { up, status, failing, detail } = document as { up: boolean; status: string | null; failing: string[]; detail: string | null };
+      const labels = { endpoint: instance };
+      const state = up ? (status ?? 'up') : 'down';
+      const left = series.value('tidemark_http_certificate_expires_seconds', labels);
+      return [
+        short(instance),
+        state,
+        said(series.value('tidemark_http_response_seconds', labels), (seconds) => duration(seconds * 1_000)),
+        left === undefined ? '' : left < 0 ? 'ended' : duration(left * 1_000),
+        printable(detail ?? failing.join(', ')),
+      ];
+    });
 }
 
 interface ReplicaRow {

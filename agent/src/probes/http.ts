@@ -11,6 +11,9 @@ import { metric } from './recorder.ts';
 
 export type { HttpEndpointConfig } from './http/target.ts';
 
+/** The kind of the observation that goes with the figures. */
+export const HTTP_HEALTH = 'http.health';
+
 /** What a collection waits for an answer: a report is not to be late because an endpoint is. */
 const GRACE_MS = 1_500;
 const LABELS = ['endpoint'];
@@ -112,7 +115,7 @@ function record(context: ProbeContext, reading: EndpointReading, now: number): v
 function observe(context: ProbeContext, name: string, { last, target }: EndpointReading): void {
   const { failure, health } = last!;
   context.observe({
-    kind: 'http.health',
+    kind: HTTP_HEALTH,
     version: 1,
     instance: name,
     document: {

@@ -78,7 +78,7 @@ function collectFailing(parts: unknown, failing: string[]): void {
     for (const part of parts.slice(0, 200)) {
       if (!isRecord(part)) continue;
       const status = statusOf(part);
-      if (status !== undefined && status !== 'healthy') failing.push(clipped(String(part['name'] ?? part['componentId'] ?? 'unnamed')));
+      if (status !== undefined && status !== 'healthy') failing.push(nameOf(part));
     }
     return;
   }
@@ -91,6 +91,11 @@ function collectFailing(parts: unknown, failing: string[]): void {
     });
     if (isFailing) failing.push(clipped(name));
   }
+}
+
+function nameOf(part: Record<string, unknown>): string {
+  const name = part['name'] ?? part['componentId'];
+  return typeof name === 'string' ? clipped(name) : 'unnamed';
 }
 
 const clipped = (text: string): string => text.slice(0, 100);
