@@ -3,15 +3,20 @@
  * part knows only the one before it; what a part cannot do is said by its line in the collector's health.
  */
 import { randomBytes } from 'node:crypto';
+import { ProblemError } from '@tidemark/protocol';
 import { OperationalFailure, type Clock, type LoadedOptions, type Log } from '@tidemark/service';
 import type { CollectorConfig } from './config.ts';
 import type { Database } from './db/pool.ts';
 import type { FleetDirectory } from './fleet/directory.ts';
 import type { EventHub } from './events/hub.ts';
 import type { Components } from './health/components.ts';
-import type { Entry, Incident } from './incidents/entry.ts';
+import type { Entry } from './incidents/entry.ts';
 import { openIncidents, type Incidents } from './incidents/open.ts';
 import { alertView } from './incidents/view.ts';
+import { Evaluator } from './alerts/evaluator.ts';
+import type { LiveView } from './live/live-view.ts';
+import type { ReportReader } from './series/reread.ts';
+import type { ReportStream } from './stream/stream.ts';
 import { Notifier, createChannels, type NotifyChannel } from './notify/index.ts';
 import { createRuleSource, type RuleBook, type RulesConfig } from './rules/source.ts';
 import type { Reloaded } from './settings/routes.ts';
@@ -23,22 +28,30 @@ export interface AlertingOptions {
   log: Log;
   database: Database;
   directory: FleetDirectory;
+  view: LiveView;
+  stream: ReportStream;
+  /** Reads reports back out of the store. */
+  reader: ReportReader;
   /** Where this collector is reached from outside, without a slash at the end. */
   collectorUrl: () => string;
 }
 
 export interface Alerting {
+  evaluator: Evaluator;
   rules: RuleBook;
   incidents: Incidents;
   notifier: Notifier;
   /** Reads the configuration again: all of it takes effect, or, with a mistake anywhere, nothing. Throws an OperationalFailure. */
   reload(): Promise<Reloaded>;
-  /** Somebody closed an alert: it is judged anew. */
-  closedByHand(incident: Incident): void;
   /** Tells open pages of what is recorded. */
   tellPages(hub: EventHub): void;
   stop(): Promise<void>;
 }
+
+/** No further back than the shipped rules look: a start is not to wait for a day of a thousand nodes. */
+const REPLAY_MS_MAX = 15 * 60_000;
+/** The snapshot has the collector's time, reports have their agents'. What comes twice counts once. */
+const REPLAY_OVERLAP_MS = 120_000;
 
 const rulesOf = ({ values, file, placeOf }: LoadedOptions<CollectorConfig>): RulesConfig => ({
   rules: values.rules,
@@ -46,6 +59,24 @@ const rulesOf = ({ values, file, placeOf }: LoadedOptions<CollectorConfig>): Rul
   file,
   placeOf,
 });
+
+/** What was judged and stored after the timers were last written down, so that they run on as if nothing had been. */
+async function replaySince(
+  savedAt: number | undefined,
+  evaluator: Evaluator,
+  { clock, directory, reader, log }: AlertingOptions,
+): Promise<void> {
+  const now = clock.wallMs();
+  const from = Math.max((savedAt ?? Number.NEGATIVE_INFINITY) - REPLAY_OVERLAP_MS, now - REPLAY_MS_MAX);
+  const nodes = [...directory.all()].filter(({ state }) => state === 'approved').map(({ id }) => id);
+  if (nodes.length === 0) return;
+  try {
+    for await (const report of reader.between(from, now + 1, nodes)) evaluator.replay(report);
+  } catch (error) {
+    if (!(error instanceof ProblemError)) throw error;
+    log.warn('the database is away: durations that were running may begin anew');
+  }
+}
 
 /** Options that take effect without a new start. */
 const RELOADED: ReadonlySet<string> = new Set(['rules', 'overrides', 'channels']);
@@ -59,7 +90,7 @@ function needRestart(before: CollectorConfig, after: CollectorConfig): string[] 
 
 /** Throws an OperationalFailure when the configuration cannot be put in force, ProblemError `database_away` when nothing tells what is open. */
 export async function startAlerting(options: AlertingOptions): Promise<Alerting> {
-  const { configuration, clock, log, database, directory } = options;
+  const { configuration, clock, log, database, directory, view, stream } = options;
   const ruleLog = log.child({ component: 'rules' });
   const rules = createRuleSource({ config: rulesOf(configuration), clock, log: ruleLog });
   const channels = createChannels(configuration.values.channels);
@@ -69,6 +100,21 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
     clock,
     log: log.child({ component: 'incidents' }),
   });
+  const evaluator = new Evaluator({
+    rules,
+    recorder: incidents.recorder,
+    view,
+    fleet: directory,
+    clock,
+    random: randomBytes,
+    log: log.child({ component: 'evaluation' }),
+    dataDir: configuration.values.dataDir,
+    elsewhere: incidents.evaluatorState,
+  });
+  const { from } = await evaluator.open();
+  await replaySince(from, evaluator, options);
+  stream.subscribe(evaluator);
+  evaluator.start();
   const notifier = new Notifier({
     recorder: incidents.recorder,
     clock,
@@ -100,7 +146,9 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
       needRestart: needRestart(configuration.values, fresh.values),
     };
   };
+  notifier.start();
   return {
+    evaluator,
     rules,
     incidents,
     notifier,
@@ -109,7 +157,6 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
       reloading = mine.catch(() => {});
       return mine;
     },
-    closedByHand: () => {},
     tellPages(hub) {
       const { book } = incidents.recorder;
       incidents.recorder.onRecorded((entries) => {
@@ -128,6 +175,7 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
       rules.onChange(() => hub.tell('changed', { what: 'rules' }));
     },
     async stop() {
+      await evaluator.stop();
       await notifier.stop();
       await incidents.stop();
     },
@@ -151,11 +199,11 @@ function alertsOf(entry: Entry): readonly string[] {
 }
 
 /** Their lines in the collector's health. */
-export function registerAlerting(components: Components, { rules, incidents, notifier }: Alerting): void {
+export function registerAlerting(components: Components, { evaluator, rules, incidents, notifier }: Alerting): void {
   components.register('evaluation', false, () => {
     const { refused } = rules.state();
     const count = rules.current.views().filter(({ enabled, inactiveBecause }) => enabled && inactiveBecause === null).length;
-    if (refused === undefined) return { status: 'healthy', detail: `${count} rules are judged` };
+    if (refused === undefined) return { status: 'healthy', detail: `${count} rules are judged, ${evaluator.counts.open} alerts are open` };
     const detail = `the configuration file has mistakes; the ${count} rules of before are judged. ${refused.mistakes}`;
     return { status: 'degraded', detail, since: refused.at };
   });

@@ -93,7 +93,7 @@ export interface Parts {
   own: OwnMetrics;
   intake: ReportIntake;
   components: Components;
-  alerting: Pick<Alerting, 'rules' | 'notifier' | 'reload' | 'closedByHand'> & {
+  alerting: Pick<Alerting, 'rules' | 'notifier' | 'reload'> & {
     incidents: Pick<Alerting['incidents'], 'recorder' | 'store' | 'localEntries'>;
   };
   hub: EventHub;
@@ -149,7 +149,8 @@ export async function startCollector(options: CollectorOptions): Promise<Started
     },
   });
   lifecycle.onStop('writer', () => writer.stop());
-  await whileStarting(() => restoreLiveView(view, new ReportReader(database, (id) => directory.byId(id)), directory.all(), clock));
+  const reader = new ReportReader(database, (id) => directory.byId(id));
+  await whileStarting(() => restoreLiveView(view, reader, directory.all(), clock));
   const stalls = watchForStalls(clock, () => {
     view.settle();
     own.stalled();
@@ -163,9 +164,11 @@ export async function startCollector(options: CollectorOptions): Promise<Started
     clock,
     database,
     directory,
+    view,
+    stream,
+    reader,
     collectorUrl: () => baseUrl().href.replace(/\/+$/, ''),
   });
-  alerting.notifier.start();
   lifecycle.onStop('alerting', () => alerting.stop());
   lifecycle.onReload(() => void reloadOnSignal(alerting, log));
   const overview = new FleetOverview(view, directory, clock);
@@ -232,7 +235,6 @@ export function addRoutes(
     random: randomBytes,
     tellingOf: (incident) => alerting.notifier.tellingOf(incident),
     localEntries: () => alerting.incidents.localEntries(),
-    onClosedByHand: (incident) => alerting.closedByHand(incident),
   });
   ruleRoutes(app, { source: alerting.rules, fleet: directory });
   prometheusRuleRoutes(app, { source: alerting.rules, fleet: directory, baseUrl: options.baseUrl });

@@ -123,7 +123,6 @@ function unstartedAlerting(database: Database, clock: Clock, log: Log): Parts['a
     rules,
     notifier,
     incidents: { recorder, store: new IncidentStore(database), localEntries: async () => [] },
-    closedByHand: () => {},
     reload: () => Promise.reject(new OperationalFailure('This collector was never started.')),
   };
 }
