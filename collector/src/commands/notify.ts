@@ -26,7 +26,7 @@ export function notifyCommands(
         c.kind,
         c.state,
         String(c.waiting),
-        c.lastDeliveredAt ?? 'never',
+        c.lastDeliveredAt ?? '-',
         c.destination,
         c.only === '' ? 'everything' : c.only,
         c.detail,

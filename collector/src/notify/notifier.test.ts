@@ -117,6 +117,28 @@ describe('telling', () => {
   });
 });
 
+test('five hundred nodes silent at once: a few messages, everyone named once, and their returns as well', async () => {
+  const { channel, open, close } = one();
+  channel.answering = () => new Promise((resolve) => setTimeout(() => resolve(DELIVERED), 100));
+  const ids = Array.from({ length: 500 }, (_, i) => `i${i}`);
+  for (const [i, id] of ids.entries()) {
+    await open(id, { rule: 'node-silent', nodeId: i });
+    await settle(1);
+  }
+  await settle(5_000);
+  const named = (status: string): string[] =>
+    channel.messages.flatMap(({ items }) => items.filter((item) => item.status === status).map(({ incident }) => incident.incidentId));
+  expect(named('firing').toSorted()).toEqual(ids.toSorted());
+  expect(channel.messages.length).toBeLessThan(10);
+  for (const id of ids) {
+    await close(id);
+    await settle(1);
+  }
+  await settle(60_000);
+  expect(named('resolved').toSorted()).toEqual(ids.toSorted());
+  expect(channel.messages.length).toBeLessThan(40);
+});
+
 describe('when it does not arrive', () => {
   test('it is tried again under the same id, ever more rarely, at most five minutes apart', async () => {
     const { channel, open } = one({}, () => 1);

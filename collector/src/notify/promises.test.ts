@@ -3,6 +3,8 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import type { Happening } from '../incidents/entry.ts';
 import { openingOf } from '../incidents/testing.ts';
+import type { NotifyChannel } from './lane.ts';
+import type { Only } from './only.ts';
 import type { Message, Sent } from './channels/channel.ts';
 import {
   DELIVERED,
@@ -32,7 +34,8 @@ type Step =
   | { readonly do: 'silence'; readonly node: number; readonly seconds: number }
   | { readonly do: 'mood'; readonly mood: Mood; readonly slowMs: number }
   | { readonly do: 'wait'; readonly ms: number }
-  | { readonly do: 'crash'; readonly afterJournal: boolean };
+  | { readonly do: 'crash'; readonly afterJournal: boolean }
+  | { readonly do: 'reload'; readonly criticalOnly: boolean; readonly another: boolean };
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   {
@@ -62,6 +65,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('wait' as const), ms: fc.constantFrom(0, 1, 60, 2_000, 30_000, 400_000) }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('crash' as const), afterJournal: fc.boolean() }) },
+  { weight: 1, arbitrary: fc.record({ do: fc.constant('reload' as const), criticalOnly: fc.boolean(), another: fc.boolean() }) },
 );
 
 class Receiver {
@@ -74,28 +78,26 @@ class Receiver {
   unwanted = 0;
   /** Answers that it gave and that nobody heard. */
   unheard = 0;
-  #saidGone = false;
+  /** Whether the journal has it that it asked for nothing more, as it is configured now. */
+  isGone: () => boolean = () => false;
 
   constructor() {
     this.channel.answering = async (message, { signal }) => {
-      if (this.#saidGone && !message.test) this.unwanted++;
+      if (this.isGone() && !message.test) this.unwanted++;
       const { mood, slowMs } = this;
       if (mood === 'hangs') return new Promise<Sent>((resolve) => signal.addEventListener('abort', () => resolve(FAILED), { once: true }));
       if ((mood === 'takes' || mood === 'lost') && !message.test) this.arrived.push(message);
       if (mood === 'lost') this.unheard++;
       if (slowMs > 0) await new Promise((resolve) => setTimeout(resolve, slowMs));
-      if (mood === 'gone') this.#saidGone = true;
-      if (mood === 'takes' && message.test) this.#saidGone = false;
       return mood === 'takes' ? DELIVERED : mood === 'refuses' ? REFUSED : mood === 'gone' ? GONE : FAILED;
     };
-  }
-  get isGone(): boolean {
-    return this.#saidGone;
   }
 }
 
 class World {
   readonly receiver = new Receiver();
+  #only: Only = {};
+  #generation = 0;
   recorder = new MortalRecorder(fakeTimersClock);
   rig: Told = this.#start();
   crashes = 0;
@@ -103,7 +105,24 @@ class World {
   readonly open = new Map<string, { node: number; rule: number }>();
 
   #start(): Told {
-    return startNotifier({ channels: [channelOf('ops', this.receiver.channel)], recorder: this.recorder, random: () => 0.7 });
+    this.receiver.isGone = () => {
+      const last = this.recorder.entries.findLast(
+        (entry) => entry.kind === 'answered' && (entry.outcome === 'gone' || entry.outcome === 'delivered'),
+      );
+      return last?.kind === 'answered' && last.outcome === 'gone' && last.configuration === this.#configured().fingerprint;
+    };
+    return startNotifier({ channels: [this.#configured()], recorder: this.recorder, random: () => 0.7 });
+  }
+
+  #configured(): NotifyChannel {
+    const fingerprint = `${this.#generation} ${JSON.stringify(this.#only)}`;
+    return channelOf('ops', this.receiver.channel, { only: this.#only, fingerprint });
+  }
+
+  async reload(only: Only, another: boolean): Promise<void> {
+    this.#only = only;
+    if (another) this.#generation++;
+    await this.rig.notifier.reload([this.#configured()]);
   }
 
   async crash(afterJournal = false): Promise<void> {
@@ -155,6 +174,8 @@ class World {
         return;
       case 'crash':
         return this.crash(one.afterJournal);
+      case 'reload':
+        return this.reload(one.criticalOnly ? { levels: ['critical'] } : {}, one.another);
     }
   }
 
@@ -166,6 +187,7 @@ class World {
   async calm(): Promise<boolean> {
     Object.assign(this.receiver, { mood: 'takes', slowMs: 0 });
     await vi.advanceTimersByTimeAsync(60_000);
+    await this.reload({}, false);
     const { delivered } = await this.rig.notifier.test('ops');
     await vi.advanceTimersByTimeAsync(1_200_000);
     return delivered;

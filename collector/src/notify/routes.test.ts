@@ -36,7 +36,7 @@ describe('over HTTP', () => {
           destination: 'nowhere.example',
           only: 'level critical',
           state: 'unused',
-          detail: '',
+          detail: 'nothing was sent since the collector started',
           waiting: 0,
           lastDeliveredAt: null,
         },
@@ -81,7 +81,7 @@ describe('on the command line', () => {
   test('the channels as a table', async () => {
     const { out } = await run(await api(), 'notify', 'channels');
     expect(out).toMatch(/^NAME +KIND +STATE/);
-    expect(out).toMatch(/\nops +scripted +unused +0 +never +nowhere\.example +level critical/);
+    expect(out).toMatch(/\nops +scripted +unused +0 +- +nowhere\.example +level critical/);
   });
 
   test('a test that goes through, and one that does not', async () => {

@@ -93,7 +93,9 @@ export function channelView(lane: Lane): ChannelView {
       ? `it asked for nothing more at ${time(gone.at)} (${gone.answer}); change its options, or test it`
       : trouble === 'refused'
         ? `the last message was refused: ${lastAnswer}; tried again at the next change`
-        : lastAnswer;
+        : lastAnswer === ''
+          ? 'nothing was sent since the collector started'
+          : lastAnswer;
   return {
     name,
     kind,

@@ -67,6 +67,13 @@ interface Block {
   readonly links: readonly (readonly [string, string])[];
 }
 
+/** Annotations that rules commonly have, by their names. */
+const ANNOTATIONS: Readonly<Record<string, string>> = Object.assign(Object.create(null) as object, {
+  summary: 'About',
+  description: 'Details',
+  action: 'To do',
+});
+
 function blockOf(item: MessageItem): Block {
   const { incident, node, status, level, late } = item;
   const { unit, value, bound, site, labels } = incident;
@@ -87,8 +94,7 @@ function blockOf(item: MessageItem): Block {
   if (incident.noData && status === 'firing')
     rows.push(['Careful', 'Nothing has been measured of late: nobody knows whether it is still so.']);
   if (incident.acknowledged !== null) rows.push(['Taken by', incident.acknowledged.by]);
-  for (const [name, text] of Object.entries(incident.annotations))
-    rows.push([name === 'description' || name === 'summary' ? 'About' : name === 'action' ? 'To do' : name, text]);
+  for (const [name, text] of Object.entries(incident.annotations)) rows.push([ANNOTATIONS[name] ?? name, text]);
   return {
     tag: status === 'resolved' ? 'RESOLVED' : level === 'critical' ? 'CRITICAL' : 'WARNING',
     head: `${node}: ${subjectOf(item)}`,
