@@ -1,3 +1,11 @@
 /** What other workspaces (the tests) use of the collector. */
 export * from './db/embedded/index.ts';
+export { testCertificate } from './notify/tls-testing.ts';
 export { assembleApi, type AssembledApi } from './openapi.ts';
+export { Evaluator } from './alerts/evaluator.ts';
+export type { NodeRecord } from './fleet/node.ts';
+export { IncidentBook } from './incidents/book.ts';
+export { LiveView } from './live/live-view.ts';
+export { compileRules } from './rules/compile.ts';
+export { LayeredRules } from './rules/rule-set.ts';
+export type { AcceptedReport, BlockLayout, SeriesInfo } from './stream/stream.ts';

@@ -1,7 +1,21 @@
 /** The fleet at a glance: what is wrong first, then every node in a table that leads to its own dashboard, then who uses most. */
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { LINE_TO_NODE, LINE_TO_POSTGRESQL, TO_NODE, dashboard, jobChoice, prometheusSource, siteChoice } from './dashboard.ts';
-import { BYTES_BEHIND, CPU, DISK, MEMORY, NONE, NONE_AT_ALL, UP_STATES, bars, chart, stat, table, timeline } from './panel.ts';
+import {
+  BYTES_BEHIND,
+  CPU,
+  DISK,
+  ENDPOINT_STATES,
+  MEMORY,
+  NONE,
+  NONE_AT_ALL,
+  UP_STATES,
+  bars,
+  chart,
+  stat,
+  table,
+  timeline,
+} from './panel.ts';
 import { FLEET, instant, range, rows } from './query.ts';
 
 const BY_NODE = '{{node}}';
@@ -195,13 +209,24 @@ const past = [
     title: 'Silence',
     description: 'Nodes that did not report at some time of the range shown.',
     queries: [range(`tidemark_node_up{${FLEET}} and min_over_time(tidemark_node_up{${FLEET}}[$__range]) == 0`, BY_NODE)],
-    width: 24,
+    width: 12,
     height: 7,
     states: UP_STATES,
     noValue: 'Every node reported throughout.',
     link: LINE_TO_NODE,
   }),
 ];
+
+const endpoints = timeline({
+  title: 'HTTP endpoints that were down',
+  description: 'Endpoints that did not answer as wanted at some time of the range shown.',
+  queries: [range(`tidemark_http_up{${FLEET}} and min_over_time(tidemark_http_up{${FLEET}}[$__range]) == 0`, '{{endpoint}} from {{node}}')],
+  width: 12,
+  height: 7,
+  states: ENDPOINT_STATES,
+  noValue: 'Every endpoint answered throughout, or none is asked.',
+  link: LINE_TO_NODE,
+});
 
 const collector = [
   chart({
@@ -248,7 +273,7 @@ export const fleet = (): Dashboard =>
     rows: [
       { title: '', panels: [...wrong, nodes] },
       { title: 'Who uses most', panels: most },
-      { title: 'Over time', panels: past },
+      { title: 'Over time', panels: [...past, endpoints] },
       { title: 'The collector', panels: collector },
     ],
   });

@@ -1,25 +1,10 @@
 /** One node: its state, then CPU and memory, disks, network, system and what its agent costs. */
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { dashboard, jobChoice, nodeChoice, prometheusSource, siteChoice } from './dashboard.ts';
-import {
-  CPU,
-  DISK,
-  MEMORY,
-  NONE_AT_ALL,
-  SERVER_STATES,
-  UP_STATES,
-  asLimit,
-  bars,
-  chart,
-  colour,
-  stat,
-  table,
-  valueMapping,
-} from './panel.ts';
-import { NODE, instant, range, rows } from './query.ts';
-
-const rate = (counter: string, labels = ''): string => `rate(${counter}{${NODE}${labels}}[$__rate_interval])`;
-const MOUNT = 'by (device, fstype, mountpoint)';
+import { disks, network } from './node-devices.ts';
+import { agent, endpoints, postgresql } from './node-services.ts';
+import { CPU, DISK, MEMORY, NONE_AT_ALL, UP_STATES, asLimit, chart, colour, stat, valueMapping } from './panel.ts';
+import { NODE, instant, range, rate } from './query.ts';
 
 const now = [
   stat({
@@ -202,151 +187,6 @@ const cpu = [
   }),
 ];
 
-const disks = [
-  table({
-    title: 'File systems',
-    description:
-      'Room as df(1) tells it. "In a week" is what would be left if the pace of the last six hours went on; 0 means full before then.',
-    queries: [
-      rows(`max ${MOUNT} (tidemark_filesystem_usage_ratio{${NODE}})`),
-      rows(`max ${MOUNT} (node_filesystem_size_bytes{${NODE}})`),
-      rows(`max ${MOUNT} (node_filesystem_avail_bytes{${NODE}})`),
-      rows(`max ${MOUNT} (clamp_min(predict_linear(node_filesystem_avail_bytes{${NODE}}[6h], 7 * 86400), 0))`),
-      rows(`max ${MOUNT} (1 - node_filesystem_files_free{${NODE}} / (node_filesystem_files{${NODE}} > 0))`),
-      rows(`max ${MOUNT} (node_filesystem_readonly{${NODE}})`),
-    ],
-    width: 16,
-    height: 9,
-    columns: [
-      { field: 'mountpoint', title: 'Mounted on' },
-      { field: 'device', title: 'Device' },
-      { field: 'fstype', title: 'Type', width: 80 },
-      { field: 'Value #A', title: 'Used', unit: 'percentunit', decimals: 0, bounds: DISK, gauge: true },
-      { field: 'Value #B', title: 'Size', unit: 'bytes', width: 100 },
-      { field: 'Value #C', title: 'Available', unit: 'bytes', width: 100 },
-      { field: 'Value #D', title: 'In a week', unit: 'bytes', width: 100 },
-      { field: 'Value #E', title: 'Inodes', unit: 'percentunit', decimals: 0, bounds: DISK, width: 80 },
-      {
-        field: 'Value #F',
-        title: 'Writable',
-        states: { '0': { text: 'yes', color: 'green' }, '1': { text: 'read-only', color: 'orange' } },
-        width: 90,
-      },
-    ],
-    sortBy: { title: 'Used', descending: true },
-    noValue: '–',
-  }),
-  bars({
-    title: 'Used',
-    description: 'Used share of each file system.',
-    queries: [instant(`sort_desc(max by (mountpoint) (tidemark_filesystem_usage_ratio{${NODE}}))`, '{{mountpoint}}')],
-    width: 8,
-    height: 9,
-    unit: 'percentunit',
-    min: 0,
-    max: 1,
-    bounds: DISK,
-  }),
-  chart({
-    title: 'Used over time',
-    description: 'Used share of each file system. The lines are 70 % and 85 %.',
-    queries: [range(`max by (mountpoint) (tidemark_filesystem_usage_ratio{${NODE}})`, '{{mountpoint}}')],
-    width: 12,
-    unit: 'percentunit',
-    min: 0,
-    max: 1,
-    bounds: DISK,
-  }),
-  chart({
-    title: 'Read and written',
-    description: 'Bytes a second by disk; written is drawn downwards.',
-    queries: [
-      range(`sum by (device) (${rate('node_disk_read_bytes_total')})`, '{{device}} read'),
-      range(`- sum by (device) (${rate('node_disk_written_bytes_total')})`, '{{device}} written'),
-    ],
-    width: 12,
-    unit: 'Bps',
-    centredOnZero: true,
-  }),
-  chart({
-    title: 'Operations',
-    description: 'Finished reads and writes a second; writes are drawn downwards.',
-    queries: [
-      range(`sum by (device) (${rate('node_disk_reads_completed_total')})`, '{{device}} reads'),
-      range(`- sum by (device) (${rate('node_disk_writes_completed_total')})`, '{{device}} writes'),
-    ],
-    width: 8,
-    unit: 'iops',
-    centredOnZero: true,
-  }),
-  chart({
-    title: 'Time an operation takes',
-    description: 'Mean of the reads and of the writes that finished, waiting included.',
-    queries: [
-      range(
-        `sum by (device) (${rate('node_disk_read_time_seconds_total')}) / sum by (device) (${rate('node_disk_reads_completed_total')})`,
-        '{{device}} read',
-      ),
-      range(
-        `sum by (device) (${rate('node_disk_write_time_seconds_total')}) / sum by (device) (${rate('node_disk_writes_completed_total')})`,
-        '{{device}} write',
-      ),
-    ],
-    width: 8,
-    unit: 's',
-    min: 0,
-  }),
-  chart({
-    title: 'Busy',
-    description:
-      'Share of the time in which the disk had something to do. A disk that works on several things at once is not full at 100 %.',
-    queries: [range(`max by (device) (${rate('node_disk_io_time_seconds_total')})`, '{{device}}')],
-    width: 8,
-    unit: 'percentunit',
-    min: 0,
-    max: 1,
-  }),
-];
-
-const network = [
-  chart({
-    title: 'Traffic',
-    description: 'Bits a second by device; sent is drawn downwards.',
-    queries: [
-      range(`sum by (device) (${rate('node_network_receive_bytes_total', ',device!="lo"')}) * 8`, '{{device}} received'),
-      range(`- sum by (device) (${rate('node_network_transmit_bytes_total', ',device!="lo"')}) * 8`, '{{device}} sent'),
-    ],
-    width: 12,
-    unit: 'bps',
-    centredOnZero: true,
-  }),
-  chart({
-    title: 'Errors and drops',
-    description: 'Packets a second that were damaged or thrown away, in either direction.',
-    queries: [
-      range(
-        `sum by (device) (${rate('node_network_receive_errs_total', ',device!="lo"')} + ${rate('node_network_transmit_errs_total', ',device!="lo"')})`,
-        '{{device}} errors',
-      ),
-      range(
-        `sum by (device) (${rate('node_network_receive_drop_total', ',device!="lo"')} + ${rate('node_network_transmit_drop_total', ',device!="lo"')})`,
-        '{{device}} drops',
-      ),
-    ],
-    width: 6,
-    unit: 'pps',
-    min: 0,
-  }),
-  chart({
-    title: 'TCP connections',
-    description: 'Sockets in use, and those that only wait to be forgotten.',
-    queries: [range(`max(node_sockstat_TCP_inuse{${NODE}})`, 'in use'), range(`max(node_sockstat_TCP_tw{${NODE}})`, 'time wait')],
-    width: 6,
-    min: 0,
-    noValue: 'This system does not tell.',
-  }),
-];
-
 const system = [
   chart({
     title: 'Processes',
@@ -383,74 +223,6 @@ const system = [
   }),
 ];
 
-const agent = [
-  chart({
-    title: "The agent's CPU",
-    description: 'Share of one CPU.',
-    queries: [range(`max(${rate('tidemark_agent_cpu_seconds_total')})`, 'CPU')],
-    width: 6,
-    unit: 'percentunit',
-    min: 0,
-  }),
-  chart({
-    title: "The agent's memory",
-    description: 'Resident memory.',
-    queries: [range(`max(tidemark_agent_resident_memory_bytes{${NODE}})`, 'resident')],
-    width: 6,
-    unit: 'bytes',
-    min: 0,
-  }),
-  chart({
-    title: 'Waiting on the node',
-    description: 'Reports that the collector has not confirmed yet, as they lie on the disk of the node.',
-    queries: [range(`max(tidemark_agent_spool_bytes{${NODE}})`, 'spool')],
-    width: 6,
-    unit: 'bytes',
-    min: 0,
-  }),
-  chart({
-    title: 'Reports lost',
-    description: 'Reports that the agent had to give up. Anything but 0 is a gap in the history.',
-    queries: [range(`max(increase(tidemark_agent_reports_lost_total{${NODE}}[$__rate_interval]))`, 'lost')],
-    width: 6,
-    min: 0,
-  }),
-];
-
-const postgresql = [
-  table({
-    title: 'PostgreSQL servers',
-    description: 'What the agent of this node watches.',
-    queries: [
-      rows(`max by (server) (pg_up{${NODE}})`),
-      rows(`max by (server) (pg_replication_is_replica{${NODE}})`),
-      rows(`max by (server) (tidemark_postgres_connections_used_ratio{${NODE}})`),
-      rows(`max by (server) (tidemark_postgres_replicas{${NODE}})`),
-    ],
-    width: 24,
-    height: 5,
-    columns: [
-      {
-        field: 'server',
-        title: 'Instance',
-        link: {
-          title: 'Open the instance',
-          url: '/d/tidemark-postgresql?${__url_time_range}&${datasource:queryparam}&${job:queryparam}&${node:queryparam}&var-instance=${__value.text}',
-        },
-      },
-      { field: 'Value #A', title: 'State', states: SERVER_STATES },
-      {
-        field: 'Value #B',
-        title: 'Role',
-        states: { '0': { text: 'primary', color: 'text' }, '1': { text: 'replica', color: 'text' } },
-      },
-      { field: 'Value #C', title: 'Connections', unit: 'percentunit', decimals: 0, bounds: { warning: 0.8, critical: 0.95 }, gauge: true },
-      { field: 'Value #D', title: 'Replicas' },
-    ],
-    noValue: 'The agent of this node watches no PostgreSQL.',
-  }),
-];
-
 export const node = (): Dashboard =>
   dashboard({
     uid: 'tidemark-node',
@@ -466,6 +238,7 @@ export const node = (): Dashboard =>
       { title: 'Disks', panels: disks },
       { title: 'Network', panels: network },
       { title: 'PostgreSQL', panels: postgresql },
+      { title: 'HTTP endpoints', panels: endpoints },
       { title: 'System', panels: system },
       { title: 'The agent', panels: agent },
     ],

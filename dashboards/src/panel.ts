@@ -56,6 +56,8 @@ export const CPU: Bounds = { warning: 0.7, critical: 0.9 };
 export const MEMORY: Bounds = { warning: 0.75, critical: 0.9 };
 export const DISK: Bounds = { warning: 0.7, critical: 0.85 };
 export const BYTES_BEHIND: Bounds = { warning: 104_857_600 };
+export const RESPONSE_SECONDS: Bounds = { warning: 2, critical: 5 };
+export const ERRORS: Bounds = { warning: 0.01, critical: 0.05 };
 /** For counts of what should not be there. */
 export const NONE: Bounds = { warning: 1 };
 export const NONE_AT_ALL: Bounds = { warning: 1, critical: 1 };
@@ -311,6 +313,21 @@ function columnProperties({ unit, decimals, bounds, gauge, states, link, width }
   return properties;
 }
 
+/** A colour that changes downwards: little is worse than much. */
+export const leastBounds = (warning: number, critical: number): readonly DynamicConfigValue[] => [
+  {
+    id: 'thresholds',
+    value: {
+      mode: ThresholdsMode.Absolute,
+      steps: [
+        { value: null, color: RED },
+        { value: critical, color: ORANGE },
+        { value: warning, color: GREEN },
+      ],
+    },
+  },
+];
+
 /** One colour for a line, whatever else is on the panel. */
 export const colour = (color: string): readonly DynamicConfigValue[] => [{ id: 'color', value: { mode: 'fixed', fixedColor: color } }];
 
@@ -323,4 +340,5 @@ export const asLimit = (color = 'text'): readonly DynamicConfigValue[] => [
 ];
 
 export const UP_STATES = { '0': { text: 'Silent', color: RED }, '1': { text: 'Reporting', color: GREEN } };
+export const ENDPOINT_STATES = { '0': { text: 'Down', color: RED }, '1': { text: 'Answers', color: GREEN } };
 export const SERVER_STATES = { '0': { text: 'Down', color: RED }, '1': { text: 'Up', color: GREEN } };

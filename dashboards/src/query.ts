@@ -13,6 +13,9 @@ export const FLEET = 'job="$job",site=~"$site"';
 export const NODE = `${FLEET},node="$node"`;
 export const INSTANCE = `${FLEET},node=~"$node",server=~"$instance"`;
 
+/** What a counter of one node rises by in a second. */
+export const rate = (counter: string, labels = ''): string => `rate(${counter}{${NODE}${labels}}[$__rate_interval])`;
+
 /** A line over time, or several: what the panel draws. */
 export const range = (expr: string, legend = ''): Builder<Dataquery> => new DataqueryBuilder().expr(expr).legendFormat(legend).range();
 

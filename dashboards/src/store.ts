@@ -1,5 +1,5 @@
 /**
- * What is better asked of the collector's own database: tables of what is not a number, and disks over weeks. All
+ * What is better asked of the collector's own database: alerts, tables of what is not a number, and disks over weeks. All
  * statements read the views in the schema tidemark_views, which a role made for it may read and nothing else.
  */
 import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
@@ -78,6 +78,62 @@ const now = [
     unit: 'bytes',
     plain: true,
     datasource: POSTGRESQL,
+  }),
+];
+
+const LEVELS = { warning: { text: 'warning', color: 'orange' }, critical: { text: 'critical', color: 'red' } };
+const alerts = [
+  table({
+    title: 'Open alerts',
+    description: 'What is wrong now, as the collector judges it, the worst first.',
+    queries: [
+      sqlRows(`
+SELECT level, title, node, site, why, opened_at, acknowledged_by
+FROM tidemark_views.alerts
+WHERE state = 'open' AND ${CHOSEN}
+ORDER BY level, opened_at DESC`),
+    ],
+    width: 24,
+    height: 7,
+    datasource: POSTGRESQL,
+    columns: [
+      { field: 'level', title: 'Level', states: LEVELS, width: 100 },
+      { field: 'title', title: 'What', width: 200 },
+      { field: 'node', title: 'Node', width: 160 },
+      { field: 'site', title: 'Site', width: 120 },
+      { field: 'why', title: 'Why' },
+      { field: 'opened_at', title: 'Opened', unit: 'dateTimeFromNow', width: 150 },
+      { field: 'acknowledged_by', title: 'Acknowledged by', width: 150 },
+    ],
+    noValue: 'Nothing is wrong.',
+  }),
+  table({
+    title: 'Alerts in this time',
+    description: 'Alerts that opened in the range shown, the newest first, with how long they lasted and how they ended.',
+    queries: [
+      sqlRows(`
+SELECT opened_at, level_max, title, node, site, why, extract(epoch FROM coalesce(closed_at, now()) - opened_at)::float8 AS lasted, state,
+  close_reason
+FROM tidemark_views.alerts
+WHERE $__timeFilter(opened_at) AND ${CHOSEN}
+ORDER BY opened_at DESC
+LIMIT 500`),
+    ],
+    width: 24,
+    height: 8,
+    datasource: POSTGRESQL,
+    columns: [
+      { field: 'opened_at', title: 'Opened', unit: 'dateTimeAsIso', width: 170 },
+      { field: 'level_max', title: 'Worst', states: LEVELS, width: 100 },
+      { field: 'title', title: 'What', width: 200 },
+      { field: 'node', title: 'Node', width: 160 },
+      { field: 'site', title: 'Site', width: 120 },
+      { field: 'why', title: 'Why' },
+      { field: 'lasted', title: 'For', unit: 'dtdurations', decimals: 0, width: 130 },
+      { field: 'state', title: 'State', width: 90 },
+      { field: 'close_reason', title: 'Ended by', width: 120 },
+    ],
+    noValue: 'Nothing opened.',
   }),
 ];
 
@@ -243,7 +299,7 @@ export const store = (): Dashboard =>
   dashboard({
     uid: 'tidemark-store',
     title: 'Tidemark / Store',
-    description: "The collector's own database: replication as it stands, disks over weeks, what each machine is.",
+    description: "The collector's own database: alerts, replication as it stands, disks over weeks, what each machine is.",
     variables: [
       postgresqlSource(),
       sqlChoice({
@@ -263,6 +319,7 @@ export const store = (): Dashboard =>
     refresh: '5m',
     rows: [
       { title: '', panels: now },
+      { title: 'Alerts', panels: alerts },
       { title: 'Replication', panels: topology },
       { title: 'Over time', panels: disks },
       { title: 'What there is', panels: things },

@@ -3,11 +3,14 @@
  * Prometheus that found them by service discovery. Every query of every panel is put as Grafana would put it, and
  * answers; so do the queries that the common node_exporter dashboards put.
  */
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { testCertificate } from '@tidemark/collector';
 import { DASHBOARDS, dashboardJson, staleDashboards, writeDashboards } from '@tidemark/dashboards';
-import type { Overview } from '@tidemark/protocol';
+import type { AlertList, Overview } from '@tidemark/protocol';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { panelsOf, queriesOf, type DashboardJson, type VariableModel } from './grafana/dashboards.ts';
@@ -160,12 +163,32 @@ describe('the dashboards in use', () => {
   let collector: RunningCollector;
   let prometheus: RunningPrometheus;
   let startedAt: Date;
+  let shop: Server;
   const agents = new Map<string, Program>();
 
-  async function addAgent(name: string, site: string, postgres: readonly PostgresInstance[]): Promise<void> {
+  /** An endpoint with a certificate, and one that nobody answers. */
+  async function startEndpoints(): Promise<{ url: string; name: string; caFile?: string }[]> {
+    const { ca, cert, key } = testCertificate('127.0.0.1');
+    const caFile = join(directory, 'ca.pem');
+    writeFileSync(caFile, ca);
+    shop = createServer({ cert, key }, (_, response) => response.end('open'));
+    await new Promise<void>((resolve) => shop.listen(0, '127.0.0.1', resolve));
+    const { port } = shop.address() as AddressInfo;
+    return [
+      { url: `https://127.0.0.1:${port}/`, name: 'shop', caFile },
+      { url: 'http://127.0.0.1:1/', name: 'nobody' },
+    ];
+  }
+
+  async function addAgent(
+    name: string,
+    site: string,
+    postgres: readonly PostgresInstance[],
+    http: Awaited<ReturnType<typeof startEndpoints>> = [],
+  ): Promise<void> {
     const { token } = await collector.api<{ token: string }>('POST', '/api/telemetry/nodes', { name, ...(site === '' ? {} : { site }) });
     const options = { collectorUrl: collector.url, token, hostname: name, directory: join(directory, name), intervalSeconds: 1 };
-    agents.set(name, startAgent({ ...options, postgres: postgres.map(({ url }) => ({ url, name: 'main' })) }));
+    agents.set(name, startAgent({ ...options, postgres: postgres.map(({ url }) => ({ url, name: 'main' })), http }));
   }
 
   const overview = (): Promise<Overview> => collector.api<Overview>('GET', '/api/telemetry/overview');
@@ -180,7 +203,7 @@ describe('the dashboards in use', () => {
       startCollector({ dataDir: join(directory, 'collector') }),
     ]);
     standby = await cluster.addStandby(primary, { name: 'standby', slot: 'standby' });
-    await addAgent('db1', 'berlin', [primary]);
+    await addAgent('db1', 'berlin', [primary], await startEndpoints());
     await addAgent('db2', 'hamburg', [standby]);
     await addAgent('app1', '', []);
     await addAgent('gone1', 'berlin', []);
@@ -209,6 +232,8 @@ describe('the dashboards in use', () => {
 
   afterAll(async () => {
     await prometheus?.stop();
+    shop?.closeAllConnections();
+    shop?.close();
     await Promise.all([...agents.values()].map((agent) => agent.stop()));
     await collector?.stop();
     await cluster?.stopAll();
@@ -396,7 +421,8 @@ describe('the dashboards in use', () => {
             const answer = await read(substituteSql(rawSql!, chosen, startedAt, new Date()));
             return answer.rows.length > 0 && answer.rows.some((row) => Object.values(row).some((value) => value !== null)) && answer;
           },
-          { what: `data for ${title}` },
+          // An alert takes its minutes.
+          { what: `data for ${title}`, timeoutMs: 150_000 },
         );
         if (panel.type === 'table') {
           const kept = panel.transformations!.find(({ id }) => id === 'filterFieldsByName')!.options['include'] as { names: string[] };
@@ -409,6 +435,13 @@ describe('the dashboards in use', () => {
         }
       },
     );
+
+    test('an alert in it is the one that the collector tells of', async () => {
+      const { rows } = await read("SELECT node, level, state, why FROM tidemark_views.alerts WHERE rule = 'node-silent'");
+      const { alerts } = await collector.api<AlertList>('GET', '/api/alerts');
+      const silent = alerts.find(({ rule }) => rule === 'node-silent')!;
+      expect(rows).toEqual([{ node: 'gone1', level: silent.level, state: 'open', why: silent.why }]);
+    });
 
     test('what it reads is what the agents saw', async () => {
       const { rows: replicas } = await read('SELECT node, application_name, state, slot_name FROM tidemark_views.postgresql_replicas');
