@@ -19,6 +19,8 @@ export class MockEvents {
   /** While true nothing is written: the collector hangs. */
   silent = false;
   rowsSent = 0;
+  /** Events of rows that were sent. */
+  rowEvents = 0;
   joined = 0;
 
   constructor(overview: () => Overview) {
@@ -50,6 +52,7 @@ export class MockEvents {
           const { nodes, removed } = this.#changed(now);
           if (nodes.length + removed.length === 0) return;
           this.rowsSent += nodes.length;
+          this.rowEvents += 1;
           this.tell('nodes', { at: now.at, nodes, removed });
         }, ROWS_EVERY_MS),
       ];
