@@ -17,3 +17,10 @@ export function newId(atMs: number, random: RandomBytes): string {
   const hex = Buffer.from(bytes).toString('hex');
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 }
+
+const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/** Whether it has the form of an id: anything else is not to be asked of the database. */
+export function isId(text: string): boolean {
+  return UUID.test(text);
+}

@@ -294,18 +294,45 @@ describe('the database', () => {
     await expect(open(database, temporaryDirectory(), new ManualClock())).rejects.toMatchObject({ code: 'database_away' });
   });
 
-  test('a line it refuses is set aside and said; the others are stored', async () => {
+  test('a line it refuses is set aside and said; it keeps nothing else out, after a restart neither', async () => {
+    const { database } = await createTestDatabase();
+    const clock = new ManualClock();
+    const dataDir = temporaryDirectory();
+    const first = await open(database, dataDir, clock);
+    const [a, b, c] = [randomUUID(), randomUUID(), randomUUID()];
+    await first.recorder.record(stamped([opened(a), opened('not a uuid'), opened(b)], clock.wallMs()));
+    await mirrored(first);
+    expect((await first.store.list({ limit: 10 })).map(({ incidentId }) => incidentId).sort()).toEqual([a, b].sort());
+    expect(first.health().status).toBe('degraded');
+    expect(first.health().detail).toContain('things that it refused: 1');
+    await first.stop();
+    const second = await open(database, dataDir, clock);
+    await second.recorder.record(stamped([opened(c)], clock.wallMs()));
+    await mirrored(second);
+    expect(await second.store.incident(c)).toBeDefined();
+  });
+
+  test('emptied, or put back to an earlier day, while the collector runs: it is made whole', async () => {
     const { database } = await createTestDatabase();
     const clock = new ManualClock();
     const incidents = await open(database, temporaryDirectory(), clock);
-    const [a, b] = [randomUUID(), randomUUID()];
-    await incidents.recorder.record(stamped([opened(a), opened('not a uuid'), opened(b)], clock.wallMs()));
-    await mirrored(incidents);
-    expect((await incidents.store.list({ limit: 10 })).map(({ incidentId }) => incidentId).sort()).toEqual([a, b].sort());
-    expect(incidents.health()).toMatchObject({
-      status: 'degraded',
-      detail: expect.stringContaining('lines of history that it refused: 1') as string,
-    });
+    const [a, b, c, d] = [randomUUID(), randomUUID(), randomUUID(), randomUUID()];
+    const tell = async (id: string): Promise<void> => {
+      await incidents.recorder.record(stamped([opened(id)], clock.wallMs()));
+      await mirrored(incidents);
+    };
+    const stored = async (): Promise<string[]> => (await incidents.store.list({ limit: 10 })).map(({ incidentId }) => incidentId).sort();
+    await tell(a);
+    const [before] = await database.query<{ position: string }>('SELECT position FROM evaluators');
+    await tell(b);
+    await database.query('DELETE FROM incidents WHERE id = $1', [b]);
+    await database.query('UPDATE evaluators SET position = $1', [before!.position]);
+    await tell(c);
+    await vi.waitFor(async () => expect(await stored()).toEqual([a, b, c].sort()));
+    await database.query(`TRUNCATE ${TABLES}`);
+    await tell(d);
+    await vi.waitFor(async () => expect(await stored()).toEqual([a, b, c, d].sort()));
+    expect(incidents.health().status).toBe('healthy');
   });
 
   test('more than is kept in memory is read from the journal', async () => {

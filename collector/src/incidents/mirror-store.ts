@@ -43,6 +43,8 @@ const ROWS_PER_STATEMENT = 200;
 export class MirrorStore {
   readonly #database: Database;
   readonly #claim: Claim;
+  /** How far the database had everything when it was last asked. */
+  #position = 0;
 
   constructor(database: Database, claim: Claim) {
     this.#database = database;
@@ -86,14 +88,15 @@ export class MirrorStore {
     return saved.length > 0;
   }
 
-  #fenced(now: number, position: number, work: (orm: NodePgDatabase) => Promise<void>): Promise<Written> {
+  async #fenced(now: number, position: number, work: (orm: NodePgDatabase) => Promise<void>): Promise<Written> {
     const { owner, epoch } = this.#claim;
-    return this.#database.transaction<Written>(async (client) => {
+    const written = await this.#database.transaction<Written>(async (client) => {
       const orm = drizzle({ client });
       // The row stays locked to the end: who takes over waits for this batch, or this batch sees that it was taken.
       const [row] = await orm.select().from(evaluators).where(eq(evaluators.name, EVALUATOR)).for('update');
       if (row !== undefined && (row.epoch > epoch || (row.epoch === epoch && row.owner !== owner))) return { supersededBy: row.epoch };
-      const isKnown = row?.epoch === epoch;
+      // A database that was put back to an earlier day knows this run, and lacks what came since.
+      const isKnown = row?.epoch === epoch && row.position >= this.#position;
       await orm
         .insert(evaluators)
         .values({ name: EVALUATOR, owner, epoch, takenAt: new Date(now), position })
@@ -109,6 +112,8 @@ export class MirrorStore {
       await work(orm);
       return isKnown ? 'written' : 'claimed';
     });
+    if (typeof written === 'string') this.#position = Math.max(written === 'claimed' ? 0 : this.#position, position);
+    return written;
   }
 }
 

@@ -53,7 +53,7 @@ export class Mirror {
   /** Why the database does not take what happened, while it is there. */
   get trouble(): string | undefined {
     if (this.#trouble !== undefined) return this.#trouble;
-    return this.#setAside === 0 ? undefined : `lines of history that it refused: ${this.#setAside}`;
+    return this.#setAside === 0 ? undefined : `things that it refused: ${this.#setAside}`;
   }
 
   /** Entries that are not in the database yet. */
@@ -105,8 +105,7 @@ export class Mirror {
     try {
       while (!this.#stopped && !this.isIdle) {
         if (this.#isIncomplete) {
-          if (!this.#accepted(await this.#options.store.writeAll(this.#options.book.state(), this.#options.clock.wallMs()))) return;
-          this.#isIncomplete = false;
+          if (!(await this.#writeEverything())) return;
         } else if (!(await this.#writeBatch(await this.#next()))) return;
         this.#failures = 0;
         this.#trouble = undefined;
@@ -114,6 +113,29 @@ export class Mirror {
     } catch (error) {
       this.#failed(error);
     }
+  }
+
+  /** All that is so at once; when one thing is refused, each by itself, so that it keeps no other out. */
+  async #writeEverything(): Promise<boolean> {
+    const { store, book, clock, log } = this.#options;
+    const state = book.state();
+    this.#isIncomplete = false;
+    let parts = [state];
+    let setAside = 0;
+    for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
+      try {
+        const written = await store.writeAll(part, clock.wallMs());
+        if (typeof written === 'object') return this.#accepted(written);
+      } catch (error) {
+        this.#isIncomplete = error instanceof ProblemError;
+        if (this.#isIncomplete) throw error;
+        if (part === state) parts = [...singly(state)];
+        else if (setAside++ === 0)
+          log.error({ err: error }, 'the database refuses something of what is so; it is kept in the journal alone');
+      }
+    }
+    this.#setAside += setAside;
+    return true;
   }
 
   /** From memory while everything is there, from the segments otherwise. */
@@ -193,4 +215,12 @@ export class Mirror {
     const waitMs = backoffMs(this.#failures, RETRY, this.#options.random);
     this.#timer = setTimeout(() => this.wake(), waitMs).unref();
   }
+}
+
+function* singly(state: BookState): Generator<BookState> {
+  const none: BookState = { mark: state.mark, incidents: [], silences: [], deliveries: [], goneChannels: [] };
+  for (const incident of state.incidents) yield { ...none, incidents: [incident] };
+  for (const silence of state.silences) yield { ...none, silences: [silence] };
+  for (const delivery of state.deliveries) yield { ...none, deliveries: [delivery] };
+  for (const gone of state.goneChannels) yield { ...none, goneChannels: [gone] };
 }

@@ -19,7 +19,7 @@ import { Type, type Static } from 'typebox';
 import type { NodeRecord } from '../fleet/node.ts';
 import { aboutOf, type KeptIncident, type RecordedEntry } from './book.ts';
 import type { Incident } from './entry.ts';
-import { newId, type RandomBytes } from './id.ts';
+import { isId, newId, type RandomBytes } from './id.ts';
 import type { Recorder } from './recorder.ts';
 import type { IncidentStore } from './store.ts';
 import { alertEvent, alertView, namesOf, silenceView, type ViewContext } from './view.ts';
@@ -41,7 +41,6 @@ export interface AlertRoutesOptions {
 const LIMIT = 100;
 const LIMIT_MAX = 500;
 const SILENCES_MAX = 200;
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 const AlertQuery = Type.Object({
   state: Type.Optional(
@@ -97,7 +96,7 @@ function askingRoutes(app: FastifyInstance, options: AlertRoutesOptions): void {
     handler: async (request, reply) => {
       const { store, recorder, tellingOf } = options;
       const { id } = request.params;
-      const incident = recorder.book.incident(id) ?? (UUID.test(id) ? await store.incident(id) : undefined);
+      const incident = recorder.book.incident(id) ?? (isId(id) ? await store.incident(id) : undefined);
       if (incident === undefined) throw unknownAlert(id);
       const events = (await story(id, options)).map((entry) => alertEvent(entry, id));
       const detail: AlertDetail = { alert: alertView(incident, contextOf(options)), events, telling: tellingOf?.(incident) ?? [] };
@@ -227,7 +226,7 @@ async function listAlerts(query: AlertQuery, options: AlertRoutesOptions): Promi
   const context = contextOf(options);
   const { state = 'open', node, site, rule, level, before } = query;
   const limit = Math.min(LIMIT_MAX, Number(query.limit ?? LIMIT));
-  if (before !== undefined && !UUID.test(before)) throw new ProblemError('query_invalid', '`before` is not the id of an alert.');
+  if (before !== undefined && !isId(before)) throw new ProblemError('query_invalid', '`before` is not the id of an alert.');
   const nodeIds =
     node === undefined && site === undefined
       ? undefined
@@ -267,7 +266,7 @@ const shownLevel = ({ closedAt, level, levelMax }: Incident): AlertLevel => (clo
 
 /** What happened to an alert, in order: from the database, and what only the journal has. */
 async function story(id: string, { store, localEntries }: AlertRoutesOptions): Promise<RecordedEntry[]> {
-  const stored = UUID.test(id) ? await store.entriesOf(id).catch(unlessAway([])) : [];
+  const stored = isId(id) ? await store.entriesOf(id).catch(unlessAway([])) : [];
   const known = new Set(stored.map((entry) => entry.id));
   const local = (await localEntries?.()) ?? [];
   const all = [...stored, ...local.filter((entry) => !known.has(entry.id) && aboutOf(entry).includes(id))];
@@ -283,7 +282,7 @@ async function openAlert(id: string, { recorder, store, fleet }: AlertRoutesOpti
   requireStanding(recorder);
   const incident = recorder.book.incident(id);
   if (incident?.closedAt === null) return incident;
-  const over = incident ?? (UUID.test(id) ? await store.incident(id).catch(unlessAway(undefined)) : undefined);
+  const over = incident ?? (isId(id) ? await store.incident(id).catch(unlessAway(undefined)) : undefined);
   if (over === undefined) throw unknownAlert(id);
   const { name } = namesOf(over, (nodeId) => fleet.byId(nodeId));
   const when = over.closedAt === null ? '' : ` since ${new Date(over.closedAt).toISOString()}`;

@@ -4,6 +4,7 @@ import type { AlertLevel } from '@tidemark/protocol';
 import type { Database } from '../db/pool.ts';
 import type { BookState, GoneChannel, KeptDelivery, KeptIncident, KeptSilence, Mark, RecordedEntry } from './book.ts';
 import type { Entry, Told } from './entry.ts';
+import { isId } from './id.ts';
 import { deliveries, evaluators, goneChannels, incidentEntries, incidents, silences, told } from './tables.ts';
 
 /** What the database says is so. Things that are over are there as well when they were asked for by id. */
@@ -42,7 +43,7 @@ export class IncidentStore {
   async load(known: readonly string[], now: { wallMs: number; keepClosedMs: number; keepUntoldMs: number }): Promise<StoredState> {
     return this.#database.attempt(async () => {
       const { orm } = this.#database;
-      const ids = [...known];
+      const ids = known.filter(isId);
       const asked = (column: typeof incidents.id | typeof silences.id | typeof deliveries.id): SQL =>
         sql`${column} = ANY (${sql.param(ids)}::uuid[])`;
       const since = (ms: number): Date => new Date(now.wallMs - ms);
