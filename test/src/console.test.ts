@@ -354,10 +354,10 @@ test('a refresh of a thousand nodes scripts for less than 50 ms, and the rest of
   await page.getByRole('table', { name: 'Nodes' }).waitFor();
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('Performance.enable');
-  const seconds = async (): Promise<{ script: number; layout: number }> => {
+  const seconds = async (): Promise<{ all: number; layout: number }> => {
     const { metrics } = await cdp.send('Performance.getMetrics');
     const read = (name: string): number => metrics.find((metric) => metric.name === name)?.value ?? Number.NaN;
-    return { script: read('ScriptDuration'), layout: read('LayoutDuration') + read('RecalcStyleDuration') };
+    return { all: read('TaskDuration'), layout: read('LayoutDuration') + read('RecalcStyleDuration') };
   };
   // Rows come each second; a refresh is one such event, with whatever is drawn by it.
   const refreshed = (times: number) => expect.poll(() => api.events.rowEvents - from, { timeout: 30_000 }).toBeGreaterThanOrEqual(times);
@@ -368,9 +368,9 @@ test('a refresh of a thousand nodes scripts for less than 50 ms, and the rest of
   const refreshes = 8;
   await refreshed(refreshes);
   const after = await seconds();
-  // All scripting of the time is counted, the ticking of "2 s ago" and the signs of life included.
-  const scriptMs = ((after.script - before.script) * 1_000) / refreshes;
+  // Everything the page's thread did in that time but style and layout: a stream is read in tasks that "ScriptDuration" does not count.
   const layoutMs = ((after.layout - before.layout) * 1_000) / refreshes;
+  const scriptMs = ((after.all - before.all) * 1_000) / refreshes - layoutMs;
   process.stdout.write(
     `console: ${scriptMs.toFixed(1)} ms scripting and ${layoutMs.toFixed(1)} ms style and layout a refresh of 1,000 nodes\n`,
   );
