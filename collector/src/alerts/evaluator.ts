@@ -18,14 +18,14 @@ import type { Value } from './kinds/index.ts';
 import { happeningOf, openingOf } from './happening.ts';
 import { clockShift, noteTime } from './node-clock.ts';
 import { blockPlanOf, fieldOf, fitsLabels, keyOf, planOf, watchOf, type RulesPlan, type Watch } from './plan.ts';
-import { findSnapshot, restoreInstances } from './restore.ts';
+import { findSnapshot, recentlyOver, restoreInstances, type RememberingBook } from './restore.ts';
 import { SnapshotFile, SnapshotKeeper, writeSnapshot, type Elsewhere } from './snapshot.ts';
 import { shifted } from './state.ts';
 import { isCalm, step, type Effect, type Input } from './step.ts';
 
 export interface EvaluatorOptions {
   readonly rules: RuleSource;
-  readonly recorder: IncidentRecorder & { readonly supersededBy?: number | undefined };
+  readonly recorder: IncidentRecorder & { readonly supersededBy?: number | undefined; readonly book: RememberingBook };
   readonly view: Pick<LiveView, 'node' | 'liveness'>;
   readonly fleet: { all(): Iterable<NodeRecord>; byId(id: number): NodeRecord | undefined };
   readonly clock: Clock;
@@ -54,6 +54,8 @@ export class Evaluator implements ReportConsumer {
   readonly #keeper: SnapshotKeeper;
   /** Wall less monotonic clock at the start: a time of day that no setting of a clock moves. */
   readonly #steadyBase: number;
+  /** Until when what is read out of the store has led to an alert that is over, by node and key. */
+  readonly #overAt = new Map<string, number>();
   /** What this call to accept or tick has led to. */
   #out: Timed[] = [];
   #pass = 0;
@@ -79,6 +81,8 @@ export class Evaluator implements ReportConsumer {
   async open(): Promise<{ from: number | undefined }> {
     const { recorder, fleet, rules, log, elsewhere } = this.#options;
     const snapshot = await findSnapshot(this.#file, elsewhere, log);
+    for (const { nodeId, rule, labels, closedAt } of recentlyOver(recorder.book))
+      this.#overAt.set(`${nodeId} ${keyOf(rule, labels)}`, closedAt);
     const found = restoreInstances(snapshot, {
       book: recorder.book,
       instances: this.#instances,
@@ -105,6 +109,7 @@ export class Evaluator implements ReportConsumer {
 
   /** Judges silence each second from now on. */
   start(): void {
+    this.#overAt.clear();
     this.#timer = setInterval(() => this.tick(), TICK_MS);
     this.#timer.unref();
   }
@@ -320,6 +325,7 @@ export class Evaluator implements ReportConsumer {
     const instance = this.#find(node.id, watch.key);
     // The same series twice in one report: the first counts.
     if (instance?.mark === this.#pass) return;
+    if (this.#overAt.size > 0 && !live && at <= (this.#overAt.get(`${node.id} ${watch.key}`) ?? Number.NEGATIVE_INFINITY)) return;
     const input: Input = { kind: 'sample', at, value, live, bridgeMs: bridgeMs(node.intervalSeconds) };
     this.#begin(node, watch, instance, input, {
       home: home === null ? null : { probe: home.probe, instance: home.instance },

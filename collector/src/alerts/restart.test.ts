@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { ManualClock } from '@tidemark/service';
 import { pino } from 'pino';
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest';
-import { countingBytes, memoryRecorder } from '../incidents/testing.ts';
+import { IncidentBook } from '../incidents/book.ts';
+import { countingBytes } from '../incidents/testing.ts';
 import { LiveView } from '../live/live-view.ts';
 import { START, nodeOf, reportOf } from '../live/testing.ts';
 import { Evaluator } from './evaluator.ts';
@@ -89,6 +90,22 @@ describe('timers', () => {
     scene.sequence = 200;
     expect([...(await scene.after(15, 75)), ...(await scene.after(15, 75))]).toEqual(['opened warning load db1']);
   });
+});
+
+test('what led to an alert that is over, read out of the store again, opens nothing', async () => {
+  let scene = new Scene({ rules: [RULE], dataDir });
+  const stored = Array.from({ length: 44 }, (_, i) =>
+    reportOf(scene.node, 1 + i, [[loadLayout, [i < 22 ? 75 : 10]]], { at: START + 15_000 * (i + 1) }),
+  );
+  for (let i = 0; i < 22; i++) await scene.after(15, 75);
+  for (let i = 0; i < 22; i++) await scene.after(15, 10);
+  expect(scene.told).toEqual(['opened warning load db1', 'closed recovered']);
+  await scene.evaluator.stop();
+  rmSync(file);
+  scene = await scene.restarted([RULE]);
+  for (const report of stored) scene.evaluator.replay(report);
+  expect(scene.evaluator.counts.remembered).toBe(0);
+  for (let i = 0; i < 10; i++) expect(await scene.after(15, 75)).toEqual([]);
 });
 
 describe('book and snapshot', () => {
@@ -201,12 +218,11 @@ describe('the file', () => {
   test('it is never ahead of what is recorded', async () => {
     const clock = new ManualClock(START);
     const node = nodeOf(1, 'db1');
-    const recorder = memoryRecorder(clock);
     let release = (): void => {};
     const held = new Promise<void>((resolve) => (release = resolve));
     const evaluator = new Evaluator({
       rules: new TestRules([ruleOf({ warning: levelOf({ above: 70 }) })]),
-      recorder: { ...recorder, book: recorder.book, onRecorded: () => {}, record: () => held },
+      recorder: { book: new IncidentBook(), epoch: 1, onRecorded: () => {}, record: () => held },
       view: new LiveView(clock),
       fleet: { all: () => [node], byId: () => node },
       clock,

@@ -34,6 +34,19 @@ export async function findSnapshot(
   return found.toSorted((a, b) => b.savedAt - a.savedAt)[0];
 }
 
+/** A book that also knows what was over and told of late. */
+export interface RememberingBook extends Book {
+  past?(): Iterable<Incident>;
+}
+
+/** The newest of those that are over, of each rule and label set of a node the last in time comes last. */
+export function recentlyOver(book: RememberingBook): (Incident & { closedAt: number })[] {
+  const over = [...book.incidents(), ...(book.past?.() ?? [])].filter(
+    (incident): incident is Incident & { closedAt: number } => incident.closedAt !== null,
+  );
+  return over.toSorted((a, b) => a.closedAt - b.closedAt);
+}
+
 export interface RestoreOptions {
   readonly book: Book;
   readonly instances: Instances;

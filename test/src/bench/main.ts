@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { startCollector } from '../programs.ts';
 import { memoryOf, openWindow, reapedChildFaults, startBenchedAgent } from './agent.ts';
 import { benchCollector, benchFloor, type CollectorFigures } from './collector.ts';
+import { benchEvaluator } from './evaluator.ts';
 import { backendCpuMs } from './postgres-backend.ts';
 
 interface AgentFigures {
@@ -55,6 +56,7 @@ const progress = (text: string): void => void process.stderr.write(`${new Date()
 const AGENT_INTERVAL_SECONDS = 2;
 const WARM_UP_COLLECTIONS = 20;
 const MEASURED_COLLECTIONS = 45;
+const JUDGED_NODES = 10_000;
 
 const until = async (what: () => boolean): Promise<void> => {
   while (!what()) await new Promise((resolve) => setTimeout(resolve, 200));
@@ -110,6 +112,8 @@ const figures = await benchAgents(async () => {
   return collector;
 });
 const { agent, collector } = figures;
+progress(`evaluator: ${JUDGED_NODES} nodes by themselves`);
+const judging = await benchEvaluator({ nodes: JUDGED_NODES, intervalSeconds: 15, rounds: 30, seed: plan.seed });
 const rows: Row[] = [
   { label: 'agent, CPU per collection (whole process)', value: agent.cpuMsPerCollection, unit: 'ms', reach: 2 },
   { label: 'agent with one PostgreSQL, own + backend', value: agent.withPostgresCpuMsPerCollection, unit: 'ms', reach: 8 },
@@ -126,6 +130,14 @@ const rows: Row[] = [
   { label: 'acknowledgement, 99th percentile', value: collector.ackP99Ms, unit: 'ms' },
   { label: `/metrics, ${Number(options.nodes) * 60} series`, value: collector.metricsMs, unit: 'ms', reach: 200 },
   { label: `overview, ${options.nodes} nodes`, value: collector.overviewMs, unit: 'ms' },
+  {
+    label: `judging alone, ${JUDGED_NODES} nodes × ${judging.rulesPerNode} rules each 15 s`,
+    value: judging.corePercent,
+    unit: '% of core',
+    reach: 15,
+  },
+  { label: '  of it one report', value: judging.microsecondsPerReport, unit: 'µs' },
+  { label: '  memory of a calm node', value: judging.bytesPerCalmNode, unit: 'B' },
 ];
 const shown = (value: number): string => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 process.stdout.write('\n');
@@ -137,5 +149,5 @@ process.stdout.write(
   `\n${Math.round((Date.now() - startedAt) / 1000)} s, Node.js ${process.version}, ${process.platform} ${process.arch}\n`,
 );
 if (options.json !== undefined)
-  writeFileSync(options.json, `${JSON.stringify({ ...figures, floor: { cpuSecondsPerMillionSamples: floor } }, undefined, 2)}\n`);
+  writeFileSync(options.json, `${JSON.stringify({ ...figures, judging, floor: { cpuSecondsPerMillionSamples: floor } }, undefined, 2)}\n`);
 process.exit(0);
