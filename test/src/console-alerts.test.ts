@@ -11,16 +11,18 @@ import { makeAlert } from '@tidemark/console/dev';
 import type { AlertList, AlertView } from '@tidemark/protocol';
 import type { Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { ConsoleBrowser, PHONE, complaints, picture, sideways } from './console-browser.ts';
+import { Browsing, PHONE, complaints, picture } from './browsing.ts';
 
-let consoles: ConsoleBrowser;
+let consoles: Browsing;
 beforeAll(async () => {
-  consoles = await ConsoleBrowser.start();
+  consoles = await Browsing.start();
 });
 afterAll(() => consoles?.stop());
-beforeEach(() => consoles.begin({ nodes: 300, seed: 7, token: 'a-token-of-the-test', signedIn: true, alerts: 'fleet' }));
+beforeEach(() => consoles.begin({ nodes: 300, seed: 7, alerts: 'fleet' }));
 afterEach(() => consoles.end());
 
+/** How far the page is wider than its window. */
+const sideways = (page: Page) => page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
 const rows = (page: Page) => page.locator('.alert-list > li');
 const openOf = (rule: string, level = 'critical'): AlertView => {
   const found = consoles.api.alerts.open.find((alert) => alert.rule === rule && alert.level === level);
@@ -313,7 +315,7 @@ test('at night on a phone: the button is by the thumb, and nothing is cut off', 
     ['/add-node', 'phone-add-node'],
   ] as const) {
     await page.goto(consoles.server.origin + path);
-    await page.locator('main h1').waitFor();
+    await page.locator('main h1').first().waitFor();
     await page.waitForFunction(() => document.querySelector('main .busy') === null);
     await fine(page, name);
   }
