@@ -70,7 +70,8 @@ function yRange(view: PlotView, least: number | null, greatest: number | null): 
   for (const bound of [bounds?.warning, bounds?.critical, bounds?.other?.value])
     if (bound !== undefined && high > bound * 0.45) high = Math.max(high, bound * 1.04);
   if (most !== undefined) return [low, Math.max(most, high)];
-  if (high === 0 && low === 0) return [0, unit === 'ratio' ? 0.01 : unit === 'seconds' ? 0.001 : 1];
+  if (high === 0 && low === 0)
+    return [0, unit === 'ratio' ? 0.01 : unit === 'seconds' ? 0.001 : unit === 'bytes' || unit === 'bytes/s' ? 1_024 : 1];
   return [low * 1.08, high * 1.08];
 }
 

@@ -25,9 +25,8 @@ export interface ChartState {
   failure: Failure | null;
 }
 
-const isEmpty = ({ lines }: ChartData): boolean => !lines.some(({ values }) => values.some((value) => typeof value === 'number'));
 /** Whether there is nothing to draw, now that it is known. */
-export const nothingMeasured = (state: ChartState): boolean => state.data !== null && isEmpty(state.data);
+export const nothingMeasured = (state: ChartState): boolean => state.data !== null && state.data.lines.length === 0;
 
 function place(answer: SeriesResponse, grid: Grid, intervalMs: number): Placed[] {
   return answer.series.map((series) => ({
@@ -77,7 +76,10 @@ export function useSeries(
   const data = useComputed<ChartData | null>(() => {
     if (found.value === null) return null;
     const { grid, answer } = found.value;
-    return { grid, lines: current.value.lines(place(answer, grid, group.intervalMs), grid), truncated: answer.truncated };
+    const lines = current.value.lines(place(answer, grid, group.intervalMs), grid);
+    // A line that is nowhere (the swap of a machine without) only takes room in the legend.
+    const drawn = lines.filter(({ values }) => values.some((value) => typeof value === 'number'));
+    return { grid, lines: drawn, truncated: answer.truncated };
   });
   const state = useComputed<ChartState>(() => ({ data: data.value, loading: loading.value, failure: failure.value }));
   return Object.assign(state, {

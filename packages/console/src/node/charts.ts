@@ -121,6 +121,9 @@ function diskCharts(): ChartSpec[] {
   ];
 }
 
+/** What a machine says to itself is not its network. */
+const outside = (found: readonly Placed[]): Placed[] => found.filter(({ labels }) => labels['device'] !== 'lo');
+
 function networkCharts(): ChartSpec[] {
   return [
     {
@@ -131,7 +134,7 @@ function networkCharts(): ChartSpec[] {
       question: { metrics: ['node_network_receive_bytes_total', 'node_network_transmit_bytes_total'], rate: true },
       lines: (found) =>
         mirroredPairs(
-          found,
+          outside(found),
           'device',
           ['node_network_receive_bytes_total', 'in'],
           ['node_network_transmit_bytes_total', 'out'],
@@ -185,6 +188,8 @@ function pressureChart(): ChartSpec {
   };
 }
 
+/** States of connections that are shown at zero as well. */
+const ALWAYS_SHOWN: ReadonlySet<string> = new Set(['active', 'idle']);
 const STATE_TONES: Record<string, number> = { active: 1, idle: 0, 'idle in transaction': 3, 'idle in transaction (aborted)': 6 };
 
 function postgresCharts(
@@ -203,6 +208,7 @@ function postgresCharts(
       question: { metrics: ['pg_stat_activity_count'], labels },
       lines: (found) =>
         linesBy(found, 'state')
+          .filter(({ label, values }) => ALWAYS_SHOWN.has(label) || values.some((value) => typeof value === 'number' && value > 0))
           .map((line, place) => ({ ...line, tone: STATE_TONES[line.label] ?? toneOf(place + 3) }))
           .toSorted((a, b) => Number(a.tone === 0) - Number(b.tone === 0)),
       stacked: true,

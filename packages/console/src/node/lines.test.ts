@@ -46,7 +46,8 @@ test('devices: the busiest, in above and out below, in one colour', () => {
     series('tx', { device: 'b' }, [0, 0]),
     series('rx', { device: 'c' }, [0, 0]),
   ];
-  expect(busiest(found, 'device', 2)).toEqual(['b', 'a']);
+  expect(busiest(found, 'device', 5)).toEqual(['b', 'a']);
+  expect(busiest(found.slice(4), 'device', 5)).toEqual(['c']);
   expect(mirroredPairs(found, 'device', ['rx', 'in'], ['tx', 'out'], 1)).toEqual([
     { label: 'b in', values: [9, 9], tone: 1, mirrored: false },
     { label: 'b out', values: [0, 0], tone: 1, mirrored: true },

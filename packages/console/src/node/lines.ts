@@ -20,11 +20,13 @@ export function linesBy(found: readonly Placed[], label: string, tone = toneOf):
 
 const sum = (values: readonly Value[]): number => values.reduce<number>((total, value) => total + (value ?? 0), 0);
 
-/** The busiest `most` keys of some series, by all that passed. */
+/** The busiest `most` keys of some series, by all that passed; those that nothing passed only where there are no others. */
 export function busiest(found: readonly Placed[], label: string, most: number): string[] {
   const totals = new Map<string, number>();
   for (const { labels, values } of found) totals.set(labels[label] ?? '', (totals.get(labels[label] ?? '') ?? 0) + sum(values));
+  const some = [...totals.values()].some((total) => total > 0);
   return [...totals]
+    .filter(([, total]) => total > 0 || !some)
     .toSorted((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]))
     .slice(0, most)
     .map(([key]) => key);

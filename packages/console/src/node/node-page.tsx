@@ -64,7 +64,11 @@ function Facts({ node, detail, bounds }: { node: OverviewNode; detail: NodeDetai
         {detail?.agentVersion ?? NOTHING}
         {detail?.intervalSeconds == null ? null : <span class="muted">every {detail.intervalSeconds} s</span>}
       </Fact>
-      <Fact label="Clock off by">{node.clockOffsetSeconds === null ? NOTHING : `${node.clockOffsetSeconds.toFixed(2)} s`}</Fact>
+      <Fact label="Clock off by">
+        {node.clockOffsetSeconds === null
+          ? NOTHING
+          : `${(Math.abs(node.clockOffsetSeconds) < 0.005 ? 0 : node.clockOffsetSeconds).toFixed(2)} s`}
+      </Fact>
       <Fact label="Lost reports">
         <span class={lost !== null && lost > 0 ? 'warn' : undefined}>{lost ?? NOTHING}</span>
       </Fact>
