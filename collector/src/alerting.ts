@@ -10,7 +10,7 @@ import type { Database } from './db/pool.ts';
 import type { FleetDirectory } from './fleet/directory.ts';
 import type { EventHub } from './events/hub.ts';
 import type { Components } from './health/components.ts';
-import type { Entry } from './incidents/entry.ts';
+import { aboutOf, type RecordedEntry } from './incidents/book.ts';
 import { openIncidents, type Incidents } from './incidents/open.ts';
 import { alertView } from './incidents/view.ts';
 import { Evaluator } from './alerts/evaluator.ts';
@@ -163,7 +163,7 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
         const changed = new Set<string>();
         for (const entry of entries) {
           if (entry.kind === 'silenced' || entry.kind === 'unsilenced') hub.tell('changed', { what: 'silences' });
-          else for (const id of alertsOf(entry)) changed.add(id);
+          else for (const id of aboutOf(entry as RecordedEntry)) changed.add(id);
         }
         for (const id of changed) {
           const incident = book.incident(id);
@@ -180,22 +180,6 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
       await incidents.stop();
     },
   };
-}
-
-/** The alerts that an entry says something of. */
-function alertsOf(entry: Entry): readonly string[] {
-  switch (entry.kind) {
-    case 'opened':
-      return [entry.opening.incidentId];
-    case 'attempted':
-      return entry.items.map(({ incidentId }) => incidentId);
-    case 'answered':
-    case 'silenced':
-    case 'unsilenced':
-      return [];
-    default:
-      return [entry.incidentId];
-  }
 }
 
 /** Their lines in the collector's health. */

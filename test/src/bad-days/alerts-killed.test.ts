@@ -103,10 +103,11 @@ test('between the answer and the note of it: at most one repetition, under the s
     if (alerts.some(({ node }) => node === 'answered')) day.collector.kill('SIGKILL');
     return { status: 204 };
   };
-  await report(agent, CROSSED).catch(() => {});
+  const sending = report(agent, CROSSED);
   await day.collector.exited;
   day.hook.answer = () => ({ status: 204 });
   await day.launch();
+  await sending;
   await day.hook.until('it', () => day.told('answered').length > 0);
   await closes(agent);
   const ids = day.hook.received
