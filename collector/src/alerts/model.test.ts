@@ -2,15 +2,12 @@
  * Whatever comes in whatever order: the reducer agrees with a slow one that keeps every sample, and the evaluator keeps
  * its promises through gaps, late reports, silence, edits, retirement, crashes and clocks that are set. Seeded.
  */
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { Entry } from '../incidents/entry.ts';
 import { START } from '../live/testing.ts';
-import type { Level, Rule } from '../rules/rule.ts';
-import { MINUTE, Scene, Stepper, levelOf, ruleOf, settle } from './testing.ts';
+import type { Level } from '../rules/rule.ts';
+import { Stepper, levelOf, ruleOf } from './testing.ts';
+import { RULE_SETS, Trial, type Action } from './trial.ts';
 
 const SEED = 20_260;
 const BRIDGE_MS = 50_000;
@@ -73,9 +70,9 @@ const level = (bound: number) =>
 
 test('the reducer agrees with a slow one that keeps every sample', () => {
   // The same value now and then for a while: otherwise nothing ever lasts. Never two long gaps in a row, which would be a pace.
-  const gap = fc.oneof({ weight: 8, arbitrary: fc.constant(15) }, { weight: 1, arbitrary: fc.integer({ min: 1, max: 120 }) });
+  const distance = fc.oneof({ weight: 8, arbitrary: fc.constant(15) }, { weight: 1, arbitrary: fc.integer({ min: 1, max: 120 }) });
   const some = fc.record({
-    gap,
+    gap: distance,
     value: fc.integer({ min: 30, max: 100 }),
     live: fc.integer({ max: 5 }),
     times: fc.integer({ min: 2, max: 12 }),
@@ -109,34 +106,6 @@ test('the reducer agrees with a slow one that keeps every sample', () => {
   expect(opened).toBeGreaterThan(600);
 });
 
-/** What can happen. `seconds` pass before it. */
-type Action =
-  | { kind: 'sample'; seconds: number; value: number | null }
-  | { kind: 'late'; ago: number; count: number; value: number }
-  | { kind: 'silence'; seconds: number }
-  | { kind: 'edit'; rules: number }
-  | { kind: 'retire' }
-  | { kind: 'restart'; seconds: number; loses: boolean }
-  | { kind: 'clock'; hours: number };
-
-const FOR_MS = 2 * MINUTE;
-const LOAD = ruleOf({
-  warning: levelOf({ above: 60 }, { clear: 50, trueForMs: FOR_MS, ofLastMs: 4 * MINUTE, clearAfterMs: MINUTE }),
-  critical: levelOf({ above: 80 }, { clear: 70, trueForMs: FOR_MS, clearAfterMs: MINUTE }),
-});
-const SILENT = ruleOf({
-  name: 'node-silent',
-  kind: 'absent',
-  metric: null,
-  critical: levelOf({ missing: true }, { trueForMs: MINUTE, clearAfterMs: 10_000 }),
-});
-const RULE_SETS: readonly (readonly Rule[])[] = [
-  [LOAD, SILENT],
-  [ruleOf({ ...LOAD, warning: levelOf({ above: 75 }, { trueForMs: FOR_MS }) }), SILENT],
-  [ruleOf({ ...LOAD, critical: null }), SILENT],
-  [SILENT],
-];
-
 const sample = fc.record({
   kind: fc.constant('sample' as const),
   seconds: fc.constantFrom(15, 15, 15, 40, 90),
@@ -165,7 +134,7 @@ const happening: fc.Arbitrary<Action[]> = fc.oneof(
     arbitrary: fc.record({ kind: fc.constant('silence' as const), seconds: fc.integer({ min: 1, max: 200 }) }).map((one) => [one]),
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('edit' as const), rules: fc.nat(RULE_SETS.length - 1) }).map((one) => [one]) },
-  { weight: 1, arbitrary: fc.constant([{ kind: 'retire' as const }]) },
+  { weight: 1, arbitrary: fc.constant('retire' as const).map((kind) => [{ kind }]) },
   {
     weight: 2,
     arbitrary: fc
@@ -174,130 +143,6 @@ const happening: fc.Arbitrary<Action[]> = fc.oneof(
   },
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('clock' as const), hours: fc.constantFrom(-1, 1) }).map((one) => [one]) },
 );
-
-/** Drives a scene through actions and looks at every entry that is recorded. */
-class Trial {
-  scene: Scene;
-  readonly entries: Entry[] = [];
-  readonly #dataDir: string;
-  #rules = 0;
-  /** For how long on a clock that nobody sets; when a value beyond was first seen since none was. */
-  #badSinceMs: number | undefined;
-  #lastAction = '';
-  readonly #open = new Map<string, string>();
-
-  constructor(dataDir: string) {
-    this.#dataDir = dataDir;
-    this.scene = new Scene({ rules: RULE_SETS[0]!, dataDir });
-    this.#listen();
-  }
-
-  async act(action: Action): Promise<void> {
-    const { clock } = this.scene;
-    this.#lastAction = action.kind;
-    switch (action.kind) {
-      case 'sample': {
-        await this.scene.pass(action.seconds);
-        this.#lastAction = action.value === null ? 'nothing measured' : 'sample';
-        if (action.value !== null && action.value > 60) this.#badSinceMs ??= clock.monotonicMs();
-        await this.scene.load(action.value);
-        return;
-      }
-      case 'late':
-        if (action.value > 60)
-          this.#badSinceMs = Math.min(this.#badSinceMs ?? Number.POSITIVE_INFINITY, clock.monotonicMs() - action.ago * 1_000);
-        for (let i = 0; i < action.count; i++) {
-          const at = clock.wallMs() - (action.ago - i * 15) * 1_000;
-          if (at < clock.wallMs()) await this.scene.load(action.value, { live: false, at });
-        }
-        return;
-      case 'silence':
-        await this.scene.pass(action.seconds);
-        return;
-      case 'edit':
-        this.#rules = action.rules;
-        this.scene.rules.set(RULE_SETS[action.rules]!);
-        return settle();
-      case 'retire':
-        this.scene.node.state = 'retired';
-        await this.scene.pass(1);
-        expect(this.scene.open()).toEqual([]);
-        this.scene.node.state = 'approved';
-        return;
-      case 'restart':
-        return this.restart(action);
-      case 'clock':
-        clock.setWall(clock.wallMs() + action.hours * 3_600_000);
-        return;
-    }
-  }
-
-  /** `loses`: killed, and the snapshot is as old as it may be. */
-  async restart({ seconds, loses }: { seconds: number; loses: boolean }): Promise<void> {
-    if (!loses) await this.scene.evaluator.stop();
-    this.scene.clock.advance(seconds * 1_000);
-    this.scene = await this.scene.restarted(RULE_SETS[this.#rules]!);
-    this.#listen();
-  }
-
-  #listen(): void {
-    this.scene.recorder.onRecorded((entries) => entries.forEach((entry) => this.#check(entry)));
-  }
-
-  #check(entry: Entry): void {
-    this.entries.push(entry);
-    switch (entry.kind) {
-      case 'opened': {
-        const { incidentId, rule } = entry.opening;
-        expect([...this.#open.values()]).not.toContain(rule);
-        this.#open.set(incidentId, rule);
-        // Nothing opens but by a sample, or, of silence, by time; and not before it was true for so long.
-        expect(this.#lastAction === 'sample' || rule === 'node-silent').toBe(true);
-        if (rule === 'load') expect(this.scene.clock.monotonicMs() - this.#badSinceMs!).toBeGreaterThanOrEqual(FOR_MS);
-        return;
-      }
-      case 'level':
-      case 'data':
-        expect(this.#open.has(entry.incidentId)).toBe(true);
-        return;
-      case 'closed': {
-        const rule = this.#open.get(entry.incidentId);
-        expect(rule).toBeDefined();
-        this.#open.delete(entry.incidentId);
-        // Missing data ends nothing: what recovered was measured, or heard.
-        if (entry.reason === 'recovered' && rule === 'load') expect(this.#lastAction).toBe('sample');
-        if (entry.reason === 'rule_changed' || entry.reason === 'rule_removed')
-          expect(['edit', 'sample', 'silence']).toContain(this.#lastAction);
-        expect(entry.reason).not.toBe('gone');
-        if (entry.reason === 'retired') expect(this.#lastAction).toBe('retire');
-        return;
-      }
-      default:
-        throw new Error(`an evaluator does not record ${entry.kind}`);
-    }
-  }
-
-  /** Everything is well for long enough: nothing stays open, nothing is remembered. */
-  async end(): Promise<void> {
-    for (let i = 0; i < 60; i++) await this.act({ kind: 'sample', seconds: 15, value: 10 });
-    await this.scene.pass(15);
-    expect(this.scene.open()).toEqual([]);
-    expect(this.scene.evaluator.counts).toEqual({ remembered: 0, open: 0 });
-    await this.scene.evaluator.stop();
-  }
-
-  static async run(actions: readonly Action[]): Promise<Trial> {
-    const directory = mkdtempSync(join(tmpdir(), 'tidemark-model-'));
-    try {
-      const trial = new Trial(directory);
-      for (const action of actions) await trial.act(action);
-      await trial.end();
-      return trial;
-    } finally {
-      rmSync(directory, { recursive: true, force: true });
-    }
-  }
-}
 
 test('promises are kept whatever happens, and the same happens again with the same seed', { timeout: 60_000 }, async () => {
   const seen = new Map<string, number>();
