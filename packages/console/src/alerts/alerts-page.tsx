@@ -102,8 +102,10 @@ function OpenAlerts({ alerts }: { alerts: readonly AlertView[] }): JSX.Element {
 }
 
 function Open(): JSX.Element {
+  const { feed } = useConsole();
   const alerts = openAlerts.value;
-  if (alerts === null) return <Unknown />;
+  // Quiet is only believed of a fleet that is known.
+  if (alerts === null || (alerts.length === 0 && feed.figures.value === null)) return <Unknown />;
   return alerts.length === 0 ? <Quiet /> : <OpenAlerts alerts={alerts} />;
 }
 

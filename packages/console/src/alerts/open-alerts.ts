@@ -118,6 +118,8 @@ export function keepOpenAlerts(api: Pick<Api, 'alerts'>, feed: Feed, active: Rea
   });
   feed.attach(source);
   feed.listen((event) => {
+    // Under another name, at another site or retired: what its alerts say of it changes too.
+    if ((event.name === 'nodes' && event.data.removed.length > 0) || (event.name === 'changed' && event.data.what === 'nodes')) renew();
     if (event.name !== 'alert') return;
     told.push(event.data);
     if (known.value !== null) known.value = withChanges(known.value, [event.data]);

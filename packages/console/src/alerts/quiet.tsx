@@ -25,7 +25,7 @@ function Watching(): JSX.Element | null {
   if (watched.length === 0)
     return (
       <p class="warn">
-        <WarningShape /> No node is watched yet. <a href="/add-node">Add the first one</a>.
+        <WarningShape /> There is no node. <a href="/add-node">Add one</a>.
       </p>
     );
   return (
@@ -80,7 +80,10 @@ function Telling({ channels }: { channels: readonly ChannelView[] }): JSX.Elemen
 }
 
 export function Quiet(): JSX.Element {
-  const { api } = useConsole();
+  const { api, feed } = useConsole();
+  const watched =
+    (feed.figures.value?.overview.nodes ?? []).some((node) => node.state === 'approved') &&
+    (rulesInForce.value?.rules.some((rule) => rule.enabled && rule.inactiveBecause === null) ?? true);
   const channels = useSignal<readonly ChannelView[] | null>(null);
   const last = useSignal<AlertView | null>(null);
   useEffect(() => {
@@ -96,7 +99,7 @@ export function Quiet(): JSX.Element {
   return (
     <section class="notice quiet-page" role="status">
       <TideMark size={52} />
-      <h2>All quiet</h2>
+      <h2>{watched ? 'All quiet' : 'Nothing is watched'}</h2>
       <Watching />
       {channels.value === null ? null : <Telling channels={channels.value} />}
       {last.value === null ? null : (

@@ -4,6 +4,7 @@ import type { AlertView, RuleLevel, RuleView } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
 import { useConsole } from '../context.ts';
+import { Layers } from '../settings/layers.tsx';
 import { rulesInForce } from '../settings/rules-in-force.ts';
 import { LevelShape } from './marks.tsx';
 import { boundText, clearText, holdText } from './words.ts';
@@ -52,23 +53,15 @@ export function Why({ alert }: { alert: AlertView }): JSX.Element {
             {rule.critical === null ? null : <LevelLine name="critical" level={rule.critical} unit={rule.unit} />}
             {rule.warning === null ? null : <LevelLine name="warning" level={rule.warning} unit={rule.unit} />}
           </ul>
-          <table class="layers">
-            <caption class="muted">
-              Rule <a href={`/settings#rule-${encodeURIComponent(rule.name)}`}>{rule.name}</a>
-              {ofNode ? ', as it stands for this node' : ', for the whole fleet'}; the last line that sets a thing wins
-            </caption>
-            <tbody>
-              {rule.layers.map((layer) => (
-                <tr key={`${layer.layer} ${layer.selector} ${layer.source}`}>
-                  <th scope="row">{layer.selector === '' ? layer.layer : layer.selector}</th>
-                  <td>
-                    <span class="code">{layer.sets.join(', ')}</span>
-                    {layer.source === 'shipped' ? null : <span class="muted layer-source">{layer.source}</span>}
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+          <Layers
+            layers={rule.layers}
+            caption={
+              <>
+                Rule <a href={`/settings#rule-${encodeURIComponent(rule.name)}`}>{rule.name}</a>
+                {ofNode ? ', as it stands for this node' : ', for the whole fleet'}; the last line that sets a thing wins
+              </>
+            }
+          />
         </>
       )}
     </section>

@@ -12,7 +12,8 @@ export const chartUnit = (unit: string): Unit => (isUnit(unit) ? unit : 'count')
 /** A value with its unit: "91 %", "118 MiB". */
 export function valueText(value: number | null, unit: string): string {
   if (value === null) return NOTHING;
-  return formatValue(value, chartUnit(unit));
+  // A bound of 2 % is not more exact for being written as 2.0 %.
+  return formatValue(value, chartUnit(unit)).replace(/\.0(?= )/, '');
 }
 
 /** "above 85 %", "is 0", "missing". */

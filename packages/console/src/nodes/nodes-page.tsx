@@ -3,7 +3,7 @@ import { useComputed, useSignal } from '@preact/signals';
 import type { NodeSummary } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { openAlertsOf } from '../alerts/open-alerts.ts';
+import { openAlertsOf, renewOpenAlerts } from '../alerts/open-alerts.ts';
 import { explain, type Failure } from '../api/failure.ts';
 import { useConsole } from '../context.ts';
 import { CONDITION_WORDS } from '../fleet/standing.ts';
@@ -49,7 +49,14 @@ function useNodes() {
       detach();
     };
   }, [api, feed]);
-  return { nodes, failure, renew: () => asked.current?.start() };
+  return {
+    nodes,
+    failure,
+    renew: () => {
+      asked.current?.start();
+      renewOpenAlerts();
+    },
+  };
 }
 
 /** The day alone; the moment is on hover. */

@@ -10,6 +10,7 @@ import { explain, type Answer } from '../api/failure.ts';
 import { useConsole } from '../context.ts';
 import { countOf } from '../format/quantities.ts';
 import { Clock } from '../look/moment.tsx';
+import { Layers } from './layers.tsx';
 import { rulesInForce, rulesTrouble } from './rules-in-force.ts';
 import { Section } from './section.tsx';
 
@@ -124,20 +125,7 @@ function RuleItem({ rule }: { rule: RuleOfNode }): JSX.Element {
             </>
           )}
         </dl>
-        <table class="layers">
-          <caption class="muted">From the least to the most specific; the last that sets a thing wins</caption>
-          <tbody>
-            {rule.layers.map((layer) => (
-              <tr key={`${layer.layer} ${layer.selector} ${layer.source}`}>
-                <th scope="row">{layer.selector === '' ? layer.layer : layer.selector}</th>
-                <td>
-                  <span class="code">{layer.sets.join(', ')}</span>
-                  {layer.source === 'shipped' ? null : <span class="muted layer-source">{layer.source}</span>}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <Layers layers={rule.layers} caption="From the least to the most specific; the last that sets a thing wins" />
       </div>
     </details>
   );
