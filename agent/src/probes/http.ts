@@ -4,7 +4,8 @@
  */
 import { systemClock, type Clock } from '@tidemark/service';
 import { Endpoint, type EndpointReading } from './http/endpoint.ts';
-import { FAILURES, PHASES, type ExchangeDoor } from './http/exchange.ts';
+import { FAILURES, PHASES, systemDoor, type ExchangeDoor } from './http/exchange.ts';
+import { boundedLookup } from './http/lookup.ts';
 import { targetsOf, type HttpEndpointConfig } from './http/target.ts';
 import type { Probe, ProbeContext } from './probe.ts';
 import { metric } from './recorder.ts';
@@ -24,7 +25,7 @@ const responseSeconds = metric(
   'tidemark_http_response_seconds',
   'gauge',
   'seconds',
-  'Time of the last request from its beginning to the end of the answer, or to its failure; of one that is open, as soon as it takes longer.',
+  'Time of the last request to the end of its answer, or to its time-out; of an open one, as soon as it takes longer. No value when it failed otherwise.',
   LABELS,
 );
 const phaseSeconds = metric('tidemark_http_phase_seconds', 'gauge', 'seconds', 'Time of the last request by phase.', ['endpoint', 'phase']);
@@ -73,13 +74,19 @@ export interface HttpProbeOptions {
 export function createHttpProbes(configs: readonly HttpEndpointConfig[], options: HttpProbeOptions): Probe[] {
   if (configs.length === 0) return [];
   const { clock = systemClock, graceMs = GRACE_MS } = options;
-  const endpoints = targetsOf(configs, options.version).map((target) => new Endpoint(target, clock, options.door));
+  const { door: outside = systemDoor } = options;
+  // One for all: what is looked up already is not looked up beside it.
+  const door = { ...outside, lookup: boundedLookup(outside.lookup) };
+  const endpoints = targetsOf(configs, options.version).map((target) => new Endpoint(target, clock, door));
   return [
     {
       name: 'http',
       async collect(context) {
         const readings = await Promise.all(endpoints.map((endpoint) => endpoint.look(graceMs)));
         for (const reading of readings) record(context, reading, clock.wallMs());
+      },
+      close() {
+        for (const endpoint of endpoints) endpoint.close();
       },
     },
   ];

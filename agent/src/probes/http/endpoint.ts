@@ -2,8 +2,8 @@
  * One endpoint over time: at most one request open, what the last one came to, and how many of late failed. A request
  * that takes longer than a collection waits is not waited for: until it ends, it is told how long it takes already.
  */
-import type { Clock } from '@tidemark/service';
-import type { Exchange, ExchangeDoor, ExchangeRequest, Failure, FailureReason } from './exchange.ts';
+import { sentenceOf, type Clock } from '@tidemark/service';
+import type { Exchange, ExchangeDoor, Failure, FailureReason } from './exchange.ts';
 import { exchange } from './exchange.ts';
 import { readHealth, type HealthAnswer } from './health.ts';
 import type { EndpointTarget } from './target.ts';
@@ -23,7 +23,10 @@ export interface EndpointReading {
   readonly target: EndpointTarget;
   /** Of the last request that ended; undefined before the first. */
   readonly last: Outcome | undefined;
-  /** The last one's time, or that of the open one where that is longer already. */
+  /**
+   * The time of the last one that was answered or timed out, or that of the open one where it is longer already. One that was
+   * refused has none: it failed fast, and a fast time would end an alert about slowness.
+   */
   readonly responseMs: number | null;
   readonly errorRatio: number | null;
   readonly requests: number;
@@ -39,6 +42,7 @@ export class Endpoint {
   #requests = 0;
   #last: Outcome | undefined;
   #open: { startedMs: number; ended: Promise<void> } | undefined;
+  #abort = new AbortController();
 
   constructor(target: EndpointTarget, clock: Clock, door?: ExchangeDoor) {
     this.target = target;
@@ -57,9 +61,7 @@ export class Endpoint {
   }
 
   async #ask(): Promise<void> {
-    const { url, method, headers, timeoutMs, ca } = this.target;
-    const request: ExchangeRequest = { url, method, headers: headers(), timeoutMs, ca };
-    const done = await exchange(request, this.#door);
+    const done = await this.#exchange();
     this.#open = undefined;
     this.#last = judged(this.target, done);
     this.#requests++;
@@ -67,12 +69,32 @@ export class Endpoint {
     if (failure !== undefined) this.#failures.set(failure.reason, (this.#failures.get(failure.reason) ?? 0) + 1);
     const now = this.#clock.monotonicMs();
     this.#recent.push({ atMs: now, failed: failure !== undefined });
-    this.#recent = this.#recent.filter(({ atMs }) => now - atMs <= this.target.windowMs).slice(-KEPT_MAX);
+    // With a long interval the window is stretched to the requests that a rate takes: else there would never be one.
+    const { windowMs } = this.target;
+    const kept = this.#recent.length;
+    this.#recent = this.#recent.filter(({ atMs }, i) => now - atMs <= windowMs || i >= kept - RATE_OF_MIN).slice(-KEPT_MAX);
+  }
+
+  /** Never rejects: one endpoint's mistake is not to be the others' trouble. */
+  async #exchange(): Promise<Exchange> {
+    const { url, method, headers, timeoutMs, ca, wantsStatus } = this.target;
+    this.#abort = new AbortController();
+    const { signal } = this.#abort;
+    try {
+      return await exchange({ url, method, headers: headers(), timeoutMs, ca, wantsStatus, signal }, this.#door);
+    } catch (error) {
+      return unasked(sentenceOf(error));
+    }
+  }
+
+  /** Lets go of the request that is open, if one is. */
+  close(): void {
+    this.#abort.abort();
   }
 
   #reading(): EndpointReading {
     const openMs = this.#open === undefined ? 0 : this.#clock.monotonicMs() - this.#open.startedMs;
-    const lastMs = this.#last?.exchange.totalMs;
+    const lastMs = answeredMs(this.#last);
     const failed = this.#recent.filter((one) => one.failed).length;
     return {
       target: this.target,
@@ -85,6 +107,26 @@ export class Endpoint {
   }
 }
 
+/** Nobody was asked: what the request needs cannot be had. */
+function unasked(detail: string): Exchange {
+  const failure: Failure = { reason: 'configuration', detail };
+  return {
+    status: 0,
+    contentType: '',
+    body: '',
+    totalMs: 0,
+    phasesMs: {},
+    certificateNotAfter: undefined,
+    failure,
+  };
+}
+
+/** A time-out counts as the time it took, so that what is slow cannot hide. */
+function answeredMs(last: Outcome | undefined): number | undefined {
+  if (last === undefined) return undefined;
+  return last.exchange.status !== 0 || last.failure?.reason === 'timeout' ? last.exchange.totalMs : undefined;
+}
+
 /** Whether what came is what was wanted, and what it says of its health. */
 export function judged(target: EndpointTarget, done: Exchange): Outcome {
   if (done.failure !== undefined) return { exchange: done, failure: done.failure, health: undefined };
@@ -95,11 +137,25 @@ export function judged(target: EndpointTarget, done: Exchange): Outcome {
 function failureOf(target: EndpointTarget, { status, body }: Exchange, health: HealthAnswer | undefined): Failure | undefined {
   if (health?.status === 'unhealthy') {
     const parts = health.failing.length === 0 ? '' : `: ${health.failing.join(', ')}`;
-    return { reason: 'unhealthy', detail: `It says that it is not healthy${parts} (status ${status}).` };
+    return {
+      reason: 'unhealthy',
+      detail: `It says that it is not healthy${parts} (status ${status}).`,
+    };
   }
   if (!target.wantsStatus(status))
-    return { reason: 'status', detail: `It answers with status ${status}; wanted is ${target.wantedStatus}.` };
+    return {
+      reason: 'status',
+      detail: `It answers with status ${status}; wanted is ${target.wantedStatus}.${saying(health)}`,
+    };
   if (target.wantedBody !== undefined && !body.includes(target.wantedBody))
-    return { reason: 'body', detail: `Its answer (status ${status}) does not hold the text that is wanted.` };
+    return {
+      reason: 'body',
+      detail: `Its answer (status ${status}) does not hold the text that is wanted.`,
+    };
   return undefined;
+}
+
+function saying(health: HealthAnswer | undefined): string {
+  if (health === undefined || health.status === 'healthy') return '';
+  return ` It says that it is ${health.status}${health.failing.length === 0 ? '' : `: ${health.failing.join(', ')}`}.`;
 }

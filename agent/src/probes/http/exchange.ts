@@ -11,7 +11,18 @@ export const PHASES = ['resolve', 'connect', 'tls', 'processing', 'transfer'] as
 export type Phase = (typeof PHASES)[number];
 
 /** Where and why it went wrong. A bounded set: it is a label. */
-export const FAILURES = ['resolve', 'connect', 'tls', 'timeout', 'protocol', 'redirect', 'status', 'body', 'unhealthy'] as const;
+export const FAILURES = [
+  'configuration',
+  'resolve',
+  'connect',
+  'tls',
+  'timeout',
+  'protocol',
+  'redirect',
+  'status',
+  'body',
+  'unhealthy',
+] as const;
 export type FailureReason = (typeof FAILURES)[number];
 
 export interface Failure {
@@ -31,8 +42,12 @@ export interface ExchangeRequest {
   /** Sent to the first origin alone; secrets may be in them. */
   readonly headers: Readonly<Record<string, string>>;
   readonly timeoutMs: number;
-  /** Certificates to trust besides the built-in ones (PEM). */
+  /** Certificates to trust in the place of the built-in ones (PEM). */
   readonly ca: string | undefined;
+  /** A redirect that is wanted is an answer, and not followed. */
+  readonly wantsStatus: (status: number) => boolean;
+  /** Aborted when nobody waits any more. */
+  readonly signal: AbortSignal;
 }
 
 export interface Exchange {
@@ -102,6 +117,7 @@ class Attempt {
     this.#late = new Promise<never>((_, refuse) => (reject = refuse));
     this.#late.catch(() => {});
     this.#timer = setTimeout(() => reject(new ExchangeFailure('timeout', this.#lateSentence())), request.timeoutMs);
+    request.signal.addEventListener('abort', () => reject(new ExchangeFailure('timeout', 'The agent stopped.')), { once: true });
   }
 
   async run(): Promise<Exchange> {
@@ -115,7 +131,7 @@ class Attempt {
       );
       const location = response.headers.location;
       const status = response.statusCode ?? 0;
-      if (status >= 300 && status < 400 && location !== undefined) {
+      if (status >= 300 && status < 400 && location !== undefined && !this.#request.wantsStatus(status)) {
         response.resume();
         socket.destroy();
         if (redirects >= REDIRECTS_MAX) throw new ExchangeFailure('redirect', `It redirects more than ${REDIRECTS_MAX} times.`);
@@ -176,7 +192,11 @@ class Attempt {
   async #open(url: URL): Promise<Socket> {
     const host = url.hostname.replace(/^\[|\]$/g, '');
     const isSecure = url.protocol === 'https:';
-    const place = { host, port: Number(url.port) || (isSecure ? 443 : 80), lookup: this.#door.lookup };
+    const place = {
+      host,
+      port: Number(url.port) || (isSecure ? 443 : 80),
+      lookup: this.#door.lookup,
+    };
     this.#begin('resolve');
     return isSecure ? this.#connectSecurely(place) : this.#connected(connectTcp({ ...place, noDelay: true }), place);
   }
@@ -220,13 +240,16 @@ class Attempt {
       ALPNProtocols: ['http/1.1'],
     });
     const secured = new Promise<void>((resolve, reject) => {
-      socket.on('error', (error) => reject(new ExchangeFailure('tls', `The TLS handshake fails: ${error.message}.`)));
+      socket.on('error', (error) => reject(new ExchangeFailure('tls', handshakeSentence(error))));
       socket.once('close', () => reject(new ExchangeFailure('tls', 'The connection was closed during the TLS handshake.')));
       socket.once('secureConnect', () => {
         const chain = socket.getPeerCertificate(true);
         this.#certificateNotAfter = earliestEnd(chain);
         if (socket.authorized) resolve();
-        else reject(new ExchangeFailure('tls', certificateSentence(codeOf(socket.authorizationError), host, chain)));
+        else
+          reject(
+            new ExchangeFailure('tls', certificateSentence(codeOf(socket.authorizationError), host, chain, this.#certificateNotAfter)),
+          );
       });
     });
     secured.catch(() => {});
@@ -245,7 +268,12 @@ class Attempt {
         host: url.hostname,
         path: `${url.pathname}${url.search}`,
         method,
-        headers: { host: url.host, connection: 'close', accept: 'application/json, */*;q=0.5', ...headers },
+        headers: {
+          host: url.host,
+          connection: 'close',
+          accept: 'application/json, */*;q=0.5',
+          ...headers,
+        },
         maxHeaderSize: HEADER_BYTES_MAX,
       });
       asking.once('response', (response) => {
@@ -335,10 +363,21 @@ function earliestEnd(certificate: PeerCertificate & { issuerCertificate?: PeerCe
   return earliest;
 }
 
-function certificateSentence(code: string, host: string, certificate: PeerCertificate): string {
+/** OpenSSL's own message has a thread's number and a source file in it: another text in every process. */
+function handshakeSentence(error: NodeJS.ErrnoException & { reason?: string }): string {
+  if (error.code === 'ERR_SSL_WRONG_VERSION_NUMBER' || error.code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG')
+    return 'The TLS handshake fails: what answers there does not speak TLS; is it http and not https?';
+  if (error.code === 'ECONNRESET') return 'The connection was closed during the TLS handshake.';
+  return `The TLS handshake fails: ${error.reason ?? error.code ?? 'no reason is known'}.`;
+}
+
+function certificateSentence(code: string, host: string, certificate: PeerCertificate, earliestMs: number | undefined): string {
   switch (code) {
     case 'CERT_HAS_EXPIRED':
-      return `Its certificate ended on ${day(certificate.valid_to)}.`;
+      // Not always its own: the leaf may be good for years when an issuer's has ended.
+      return earliestMs !== undefined && earliestMs < Date.parse(certificate.valid_to)
+        ? `A certificate that its own rests on ended on ${day(new Date(earliestMs).toISOString())}.`
+        : `Its certificate ended on ${day(certificate.valid_to)}.`;
     case 'CERT_NOT_YET_VALID':
       return `Its certificate is valid from ${day(certificate.valid_from)} on; is a clock wrong?`;
     case 'ERR_TLS_CERT_ALTNAME_INVALID':

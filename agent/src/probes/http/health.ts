@@ -51,7 +51,7 @@ export function readHealth(body: string): HealthAnswer | undefined {
     document = JSON.parse(body);
   } catch {
     // Some say just "OK".
-    const status = WORDS[body.trim().toLowerCase()];
+    const status = statusOfWord(body);
     return status === undefined ? undefined : { status, failing: [] };
   }
   if (!isRecord(document)) return undefined;
@@ -69,7 +69,13 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 function statusOf(document: Record<string, unknown>): HealthStatus | undefined {
   const said = document['status'] ?? document['state'] ?? document['health'];
   if (typeof said === 'boolean') return said ? 'healthy' : 'unhealthy';
-  return typeof said === 'string' ? WORDS[said.trim().toLowerCase()] : undefined;
+  return typeof said === 'string' ? statusOfWord(said) : undefined;
+}
+
+/** The words come from outside: what every object inherits ("constructor") is none of them. */
+function statusOfWord(text: string): HealthStatus | undefined {
+  const word = text.trim().toLowerCase();
+  return Object.hasOwn(WORDS, word) ? WORDS[word] : undefined;
 }
 
 /** Parts by name (Spring: objects; health+json: lists of objects) or as a list of named ones (Tidemark). */
@@ -86,7 +92,7 @@ function collectFailing(parts: unknown, failing: string[]): void {
   for (const [name, part] of Object.entries(parts).slice(0, 200)) {
     const ones: unknown[] = Array.isArray(part) ? part : [part];
     const isFailing = ones.some((one) => {
-      const status = isRecord(one) ? statusOf(one) : typeof one === 'string' ? WORDS[one.toLowerCase()] : undefined;
+      const status = isRecord(one) ? statusOf(one) : typeof one === 'string' ? statusOfWord(one) : undefined;
       return status !== undefined && status !== 'healthy';
     });
     if (isFailing) failing.push(clipped(name));

@@ -1,4 +1,5 @@
 /** An endpoint as the configuration declares it, made into what a request needs. What is secret in it is never in its name. */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { codeOf, EXIT, OperationalFailure } from '@tidemark/service';
 import { Type, type Static } from 'typebox';
@@ -72,7 +73,7 @@ function targetOf(config: HttpEndpointConfig, version: string): EndpointTarget {
   if (!URL.canParse(config.url))
     throw new OperationalFailure(`${JSON.stringify(shown(config.url))} is not an address.`, EXIT.configuration);
   const url = new URL(config.url);
-  const credentials = url.username === '' ? undefined : basic(url);
+  const credentials = url.username === '' && url.password === '' ? undefined : basic(url);
   url.username = url.password = url.hash = '';
   const { expectStatus = '2xx', headersFile, caFile } = config;
   const wanted = [expectStatus].flat();
@@ -91,16 +92,45 @@ function targetOf(config: HttpEndpointConfig, version: string): EndpointTarget {
       ...(credentials === undefined ? {} : { authorization: credentials }),
       ...(headersFile === undefined ? {} : readHeaders(headersFile)),
     }),
-    ca: caFile === undefined ? undefined : readText(caFile, 'certificates'),
+    ca: caFile === undefined ? undefined : readCertificates(caFile),
     windowMs: (config.windowMinutes ?? 5) * 60_000,
   };
+  if (target.method === 'HEAD' && (config.expectBody !== undefined || config.health === true))
+    throw new OperationalFailure(
+      `The HTTP endpoint ${JSON.stringify(target.name)} is asked with HEAD, which has no body to look at: use GET.`,
+      EXIT.configuration,
+    );
   // A mistake in a file is said at the start, not at night.
   target.headers();
   return target;
 }
 
 function basic({ username, password }: URL): string {
-  return `Basic ${Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')}`;
+  return `Basic ${Buffer.from(`${decoded(username)}:${decoded(password)}`).toString('base64')}`;
+}
+
+/** As it is written when it is not percent-encoded; the text itself is a secret and stands in no message. */
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Checked here: TLS takes a file without a certificate for an empty list, and then trusts nobody. */
+function readCertificates(file: string): string {
+  const text = readText(file, 'certificates');
+  const blocks = text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]+-----END (?:TRUSTED )?CERTIFICATE-----/g) ?? [];
+  const wrong = (why: string): OperationalFailure =>
+    new OperationalFailure(`${file} ${why}: caFile names a file of certificates in PEM form.`, EXIT.configuration);
+  if (blocks.length === 0) throw wrong('holds no certificate');
+  try {
+    for (const block of blocks) void new X509Certificate(block);
+  } catch {
+    throw wrong('holds a certificate that cannot be read');
+  }
+  return text;
 }
 
 /** Lines of "Name: value"; empty lines and those that begin with # say nothing. */
