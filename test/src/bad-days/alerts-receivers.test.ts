@@ -1,6 +1,7 @@
 /** Receivers at their worst, side by side: none delays another, each is told in the end what is so, and told the end of what it was told. */
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ChannelList, ChannelTest } from '@tidemark/protocol';
 import { waitUntil } from '../postgres/cluster.ts';
@@ -10,6 +11,7 @@ import { AlertingCollector, CROSSED, QUIET, report } from './alerting-collector.
 import type { RawAgent } from './raw-agent.ts';
 
 const RETRY_AFTER_S = 3;
+const directory = mkdtempSync(join(tmpdir(), 'tidemark-receivers-'));
 let day: AlertingCollector;
 let agent: RawAgent;
 const hanging = new WebhookReceiver();
@@ -30,8 +32,7 @@ beforeAll(async () => {
   let asked = 0;
   greylisting.refuse = () => (++asked <= 2 ? { code: 450, text: '4.2.0 Greylisted, come back later' } : undefined);
   refusing.refuse = () => ({ code: 550, text: '5.1.1 No such user here' });
-  day = new AlertingCollector();
-  const secretFile = join(day.directory, 'other-secret');
+  const secretFile = join(directory, 'secret');
   writeFileSync(secretFile, hanging.secret, { mode: 0o600 });
   const mail = (name: string, { port }: MailReceiver): object => ({
     name,
@@ -42,14 +43,13 @@ beforeAll(async () => {
     from: 'tidemark@example.org',
     to: ['ops@example.org'],
   });
-  day.configure({
+  day = await new AlertingCollector({
     channels: [
       ...Object.entries(hooks).map(([name, { url }]) => ({ name, kind: 'webhook', url, secretFile })),
       mail('greylisting', greylisting),
       mail('refusing', refusing),
     ],
-  });
-  await day.start();
+  }).start();
   [agent] = (await day.agents(['n1'])) as [RawAgent];
   await report(agent, QUIET);
 });
@@ -57,6 +57,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await day?.stop();
   await Promise.all([...Object.values(hooks), greylisting, refusing].map((receiver) => receiver.stop()));
+  rmSync(directory, { recursive: true, force: true });
 });
 
 const taken = (receiver: WebhookReceiver): string[] => {
