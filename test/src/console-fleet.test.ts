@@ -56,7 +56,7 @@ test('on a phone', async () => {
   expect(await complaints(page)).toEqual([]);
 });
 
-test('a refresh of all thousand nodes, with alerts, scripts for less than 50 ms and is never felt as a long task', async () => {
+test('a refresh of all thousand nodes, with alerts, scripts for less than 50 ms', async () => {
   // Without a stream the whole fleet is asked for each time: the most that a refresh can cost.
   await browsing.end();
   await browsing.begin({ nodes: 1_000, seed: 7, alerts: 'fleet', stream: 'absent' });
@@ -68,20 +68,22 @@ test('a refresh of all thousand nodes, with alerts, scripts for less than 50 ms 
   await settled();
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('Performance.enable');
-  const scriptSeconds = async (): Promise<number> => {
+  // Everything the page's thread does but style and layout: parts of answers are read in tasks that "ScriptDuration" leaves out.
+  const busySeconds = async (): Promise<number> => {
     const { metrics } = await cdp.send('Performance.getMetrics');
-    return metrics.find(({ name }) => name === 'ScriptDuration')?.value ?? Number.NaN;
+    const read = (wanted: string): number => metrics.find(({ name }) => name === wanted)?.value ?? Number.NaN;
+    return read('TaskDuration') - read('LayoutDuration') - read('RecalcStyleDuration');
   };
   await page.evaluate(() => {
     const seen: number[] = [];
     Object.assign(globalThis, { longTasks: seen });
     new PerformanceObserver((list) => seen.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: 'longtask' });
   });
-  const before = await scriptSeconds();
+  const before = await busySeconds();
   const refreshes = 4;
   for (let n = 0; n < refreshes; n += 1) await overview();
   await settled();
-  const scriptMs = ((await scriptSeconds()) - before) * (1_000 / refreshes);
+  const scriptMs = ((await busySeconds()) - before) * (1_000 / refreshes);
   const long = await page.evaluate(() => (globalThis as unknown as { longTasks: number[] }).longTasks);
   process.stdout.write(
     `console: ${scriptMs.toFixed(1)} ms scripting a refresh of 1,000 nodes with alerts; tasks over 50 ms: ${long.map((ms) => ms.toFixed(0)).join(', ') || 'none'}\n`,
