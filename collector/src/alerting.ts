@@ -11,6 +11,7 @@ import type { FleetDirectory } from './fleet/directory.ts';
 import type { EventHub } from './events/hub.ts';
 import type { Components } from './health/components.ts';
 import { aboutOf, type RecordedEntry } from './incidents/book.ts';
+import type { IncidentRecorder } from './incidents/entry.ts';
 import { openIncidents, type Incidents } from './incidents/open.ts';
 import { alertView } from './incidents/view.ts';
 import { Evaluator } from './alerts/evaluator.ts';
@@ -60,6 +61,31 @@ const rulesOf = ({ values, file, placeOf }: LoadedOptions<CollectorConfig>): Rul
   placeOf,
 });
 
+/**
+ * Ends alerts whose node is not in this database, or is younger than they are: the journal was written beside another one,
+ * and node ids begin anew in each.
+ */
+export async function closeStrangers(
+  recorder: IncidentRecorder,
+  directory: { byId(id: number): { readonly createdAt: number } | undefined },
+  now: number,
+): Promise<void> {
+  const strangers = [...recorder.book.incidents()].filter(({ closedAt, nodeId, openedAt }) => {
+    const node = directory.byId(nodeId);
+    return closedAt === null && (node === undefined || node.createdAt > openedAt);
+  });
+  await recorder.record(
+    strangers.map(({ incidentId, value }) => ({
+      kind: 'closed',
+      at: now,
+      incidentId,
+      reason: 'retired',
+      value,
+      why: 'Its node is not in the database that the collector uses now.',
+    })),
+  );
+}
+
 /** What was judged and stored after the timers were last written down, so that they run on as if nothing had been. */
 async function replaySince(
   savedAt: number | undefined,
@@ -100,6 +126,7 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
     clock,
     log: log.child({ component: 'incidents' }),
   });
+  await closeStrangers(incidents.recorder, directory, clock.wallMs());
   const evaluator = new Evaluator({
     rules,
     recorder: incidents.recorder,
