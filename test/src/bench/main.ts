@@ -7,6 +7,7 @@ import { startCollector } from '../programs.ts';
 import { memoryOf, openWindow, reapedChildFaults, startBenchedAgent } from './agent.ts';
 import { benchCollector, benchFloor, type CollectorFigures } from './collector.ts';
 import { benchEvaluator } from './evaluator.ts';
+import { benchTelling } from './telling.ts';
 import { backendCpuMs } from './postgres-backend.ts';
 
 interface AgentFigures {
@@ -55,6 +56,9 @@ const progress = (text: string): void => void process.stderr.write(`${new Date()
 /** Seconds between an agent's collections here; 15 as shipped would need ten minutes for as many. */
 const AGENT_INTERVAL_SECONDS = 2;
 const WARM_UP_COLLECTIONS = 20;
+/** As shipped, and as many crossings as give a median. */
+const TOLD_INTERVAL_SECONDS = 15;
+const TOLD_NODES = 40;
 const MEASURED_COLLECTIONS = 45;
 const JUDGED_NODES = 10_000;
 
@@ -112,6 +116,7 @@ const figures = await benchAgents(async () => {
   return collector;
 });
 const { agent, collector } = figures;
+const told = await benchTelling({ nodes: TOLD_NODES, intervalSeconds: TOLD_INTERVAL_SECONDS, seed: Number(options.seed), progress });
 progress(`evaluator: ${JUDGED_NODES} nodes by themselves`);
 const judging = await benchEvaluator({ nodes: JUDGED_NODES, intervalSeconds: 15, rounds: 30, seed: plan.seed });
 const rows: Row[] = [
@@ -138,6 +143,9 @@ const rows: Row[] = [
   },
   { label: '  of it one report', value: judging.microsecondsPerReport, unit: 'µs' },
   { label: '  memory of a calm node', value: judging.bytesPerCalmNode, unit: 'B' },
+  { label: 'crossing to webhook, median', value: told.toFiringMedianSeconds, unit: 's', reach: TOLD_INTERVAL_SECONDS + 1 },
+  { label: 'crossing to webhook, longest', value: told.toFiringMaxSeconds, unit: 's' },
+  { label: 'back to resolve, median', value: told.toResolvedMedianSeconds, unit: 's' },
 ];
 const shown = (value: number): string => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2));
 process.stdout.write('\n');
@@ -149,5 +157,5 @@ process.stdout.write(
   `\n${Math.round((Date.now() - startedAt) / 1000)} s, Node.js ${process.version}, ${process.platform} ${process.arch}\n`,
 );
 if (options.json !== undefined)
-  writeFileSync(options.json, `${JSON.stringify({ ...figures, judging, floor: { cpuSecondsPerMillionSamples: floor } }, undefined, 2)}\n`);
+  writeFileSync(options.json, `${JSON.stringify({ ...figures, judging, told, floor: { cpuSecondsPerMillionSamples: floor } }, undefined, 2)}\n`);
 process.exit(0);
