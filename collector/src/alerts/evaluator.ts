@@ -2,26 +2,26 @@
  * Judges what reports bring, by the rules in force, and hands what follows to the recorder. It decides on the samples'
  * times; only silence is judged on arrival, by the live view. A calm series costs a comparison per level and no memory.
  */
-import type { Labels } from '@tidemark/protocol';
 import type { Clock, Log } from '@tidemark/service';
 import type { NodeRecord } from '../fleet/node.ts';
 import type { Entry, Happening, IncidentRecorder } from '../incidents/entry.ts';
 import { newId, type RandomBytes } from '../incidents/id.ts';
 import type { LiveView } from '../live/live-view.ts';
-import type { Rule, RuleSource } from '../rules/rule.ts';
+import type { RuleSource } from '../rules/rule.ts';
 import type { AcceptedReport, ReportConsumer } from '../stream/stream.ts';
-import { OWN_BRIDGE_MS, bridgeMs, slowBridgeMs } from './bridge.ts';
+import { OWN_BRIDGE_MS, bridgeMs } from './bridge.ts';
 import { Counters } from './counters.ts';
-import { standing } from './gone.ts';
+import { patienceMs, standing } from './gone.ts';
 import { Instances, type Home, type Instance, type NodeInstances } from './instances.ts';
 import type { Value } from './kinds/index.ts';
 import { happeningOf, openingOf } from './happening.ts';
 import { clockShift, noteTime } from './node-clock.ts';
-import { blockPlanOf, fieldOf, fitsLabels, keyOf, planOf, watchOf, type RulesPlan, type Watch } from './plan.ts';
+import { blockPlanOf, fitsLabels, isAboutTheSame, keyOf, planOf, watchOf, type RulesPlan, type Watch } from './plan.ts';
+import { OwnSeries, addPresent, isMeasured, observedIn } from './readings.ts';
 import { findSnapshot, recentlyOver, restoreInstances, type RememberingBook } from './restore.ts';
 import { SnapshotFile, SnapshotKeeper, writeSnapshot, type Elsewhere } from './snapshot.ts';
 import { shifted } from './state.ts';
-import { isCalm, step, type Effect, type Input } from './step.ts';
+import { step, type Effect, type Input } from './step.ts';
 
 export interface EvaluatorOptions {
   readonly rules: RuleSource;
@@ -48,8 +48,7 @@ export class Evaluator implements ReportConsumer {
   readonly #options: EvaluatorOptions;
   readonly #instances = new Instances();
   readonly #counters = new Counters();
-  /** Reports that each agent said it had to give up, as last heard. */
-  readonly #lost = new Map<number, number>();
+  readonly #own = new OwnSeries(() => this.#keeper.changed());
   readonly #file: SnapshotFile | undefined;
   readonly #keeper: SnapshotKeeper;
   /** Wall less monotonic clock at the start: a time of day that no setting of a clock moves. */
@@ -94,16 +93,17 @@ export class Evaluator implements ReportConsumer {
       return { from: undefined };
     }
     this.#counters.import(snapshot.counters);
-    for (const [nodeId, value] of snapshot.lost) this.#lost.set(nodeId, value);
+    this.#own.import(snapshot.lost);
     log.info({ ...found, of: new Date(snapshot.savedAt).toISOString() }, 'timers of alerts go on');
     return { from: snapshot.savedAt };
   }
 
   /** What is remembered, as a text for `elsewhere`. */
   export(): string {
-    const { clock } = this.#options;
+    const { clock, fleet } = this.#options;
     const wallMs = clock.wallMs();
-    const remembered = { instances: this.#instances, counters: this.#counters, lost: this.#lost };
+    const lost = this.#own.export((id) => fleet.byId(id)?.state === 'approved');
+    const remembered = { instances: this.#instances, counters: this.#counters, lost };
     return writeSnapshot(remembered, wallMs, clock.monotonicMs() + this.#steadyBase - wallMs);
   }
 
@@ -134,6 +134,14 @@ export class Evaluator implements ReportConsumer {
   /** Alerts that may come or are open, and of those the open ones. */
   get counts(): { remembered: number; open: number } {
     return { remembered: this.#instances.count, open: this.#instances.openCount };
+  }
+
+  /** What an open alert is now, by the newest value that was judged; undefined when nobody knows. `at` is the value's time. */
+  latest(incidentId: string): { readonly value: Value; readonly at: number } | undefined {
+    const instance = this.#instances.byIncident(incidentId);
+    if (instance === undefined || instance.isSteady) return undefined;
+    const { value, at } = instance.state;
+    return value === null || at === null ? undefined : { value, at };
   }
 
   /** Judges what no report brings: silence, and nodes that are no longer watched. Called each second. */
@@ -175,9 +183,12 @@ export class Evaluator implements ReportConsumer {
       this.#place(known, report, live);
     }
     this.#judgeBlocks(report, plan, live);
-    if (plan.observations.length > 0) this.#judgeObservations(report, plan, live);
+    if (plan.observations.length > 0)
+      for (const { rule, labels, value } of observedIn(report, plan)) this.#judgeOne(report, watchOf(rule, labels), value, live);
     if (live) {
-      this.#judgeOwn(report, plan);
+      const heard = this.#options.view.node(node.id);
+      if (heard !== undefined)
+        for (const [watch, value] of this.#own.read(node.id, heard, plan)) this.#judgeOne(report, watch, value, true);
       if (!report.partial) this.#judgeUntouched(report, plan);
     }
     const after = this.#instances.of(node.id);
@@ -207,8 +218,7 @@ export class Evaluator implements ReportConsumer {
       const { watches, presences } = blockPlanOf(plan, layout);
       for (const watch of watches) {
         const raw = values[watch.position];
-        // Not measured, or not a number.
-        if (raw === null || raw === undefined || raw !== raw) continue;
+        if (!isMeasured(raw)) continue;
         let value: number = raw;
         if (watch.isCounter) {
           const rise = compares ? this.#counters.rise(node.id, watch.key, raw) : undefined;
@@ -225,54 +235,20 @@ export class Evaluator implements ReportConsumer {
     if (present !== undefined) this.#judgeAbsences(report, plan, present, live);
   }
 
-  /** What is missing from a report may have a pace of its own: as long as the live view has a value, it is there. */
+  /** Of present and missing series. */
   #judgeAbsences(report: AcceptedReport, plan: RulesPlan, present: Set<number>, live: boolean): void {
-    if (live && !report.partial && present.size < plan.absences.length)
-      for (const { layout, values } of this.#options.view.node(report.node.id)?.blocks ?? []) {
-        if (report.blocks.some((block) => block.layout.probe === layout.probe && block.layout.instance === layout.instance)) continue;
-        for (const { position, absence } of blockPlanOf(plan, layout).presences) if (isMeasured(values[position])) present.add(absence);
-      }
+    const saysWhatIsMissing = live && !report.partial;
+    if (saysWhatIsMissing && present.size < plan.absences.length)
+      addPresent(present, report, plan, this.#options.view.node(report.node.id));
     plan.absences.forEach((watch, absence) => {
       const isThere = present.has(absence);
-      if (!isThere && (!live || report.partial)) return;
-      if (isThere && this.#find(report.node.id, watch.key) === undefined) return;
-      this.#sample(report, watch, !isThere, { live, home: null });
+      if (isThere || saysWhatIsMissing) this.#judgeOne(report, watch, !isThere, live);
     });
   }
 
-  #judgeObservations(report: AcceptedReport, plan: RulesPlan, live: boolean): void {
-    for (const { kind, instance, document } of report.observations)
-      for (const watched of plan.observations) {
-        if (watched.kind !== kind) continue;
-        const value = fieldOf(document, watched.path);
-        if (value === undefined) continue;
-        const labels: Labels = instance === '' ? [] : [['instance', instance]];
-        const isKnown = this.#find(report.node.id, keyOf(watched.rule.name, labels)) !== undefined;
-        if (isKnown || !isCalm(watched.rule, value)) this.#sample(report, watchOf(watched.rule, labels), value, { live, home: null });
-      }
-  }
-
-  /** The series that the collector makes of a node's requests. */
-  #judgeOwn(report: AcceptedReport, plan: RulesPlan): void {
-    const { id } = report.node;
-    const heard = this.#options.view.node(id);
-    if (heard?.agentAheadMs !== undefined)
-      for (const watch of plan.clockError) this.#sampleOwn(report, watch, Math.abs(heard.agentAheadMs) / 1_000);
-    if (heard?.lostReports === undefined) return;
-    const before = this.#lost.get(id);
-    if (before !== heard.lostReports) {
-      this.#lost.set(id, heard.lostReports);
-      this.#keeper.changed();
-    }
-    if (before === undefined) return;
-    // After a reset it counts from nothing again: that is no rise.
-    const rise = Math.max(0, heard.lostReports - before);
-    for (const watch of plan.lostReports) this.#sampleOwn(report, watch, watch.isCounter ? rise : heard.lostReports);
-  }
-
-  #sampleOwn(report: AcceptedReport, watch: Watch, value: number): void {
+  #judgeOne(report: AcceptedReport, watch: Watch, value: Value, live: boolean): void {
     if (this.#find(report.node.id, watch.key) !== undefined || !watch.isCalm(value))
-      this.#sample(report, watch, value, { live: true, home: null });
+      this.#sample(report, watch, value, { live, home: null });
   }
 
   /** What was remembered and did not come. */
@@ -281,19 +257,9 @@ export class Evaluator implements ReportConsumer {
     if (known === undefined) return;
     for (const instance of known.byKey.values()) {
       if (instance.mark === this.#pass || instance.isSteady) continue;
-      const bridge = this.#bridgeOf(report.node, instance);
-      const kind = standing(instance, report, plan) === 'gone' ? 'gone' : 'unmeasured';
-      this.#step(report.node, instance, { kind, at: report.at, bridgeMs: bridge });
+      const patience = patienceMs(instance, report.node, this.#options.view.node(report.node.id));
+      this.#step(report.node, instance, { kind: standing(instance, report, plan), at: report.at, bridgeMs: patience });
     }
-  }
-
-  #bridgeOf(node: NodeRecord, { home }: Instance): number {
-    const usual = bridgeMs(node.intervalSeconds);
-    if (home === null) return usual;
-    const block = this.#options.view
-      .node(node.id)
-      ?.blocks.find(({ layout }) => layout.probe === home.probe && layout.instance === home.instance);
-    return block?.periodMs === undefined ? usual : Math.max(usual, slowBridgeMs(block.periodMs));
   }
 
   #judgeSilence(record: NodeRecord, plan: RulesPlan, isSilent: boolean): void {
@@ -425,7 +391,7 @@ export class Evaluator implements ReportConsumer {
     for (const instance of this.#instances.of(record.id)?.byKey.values() ?? [])
       this.#step(record, instance, { kind: 'over', reason: 'retired' });
     this.#counters.forget(record.id);
-    this.#lost.delete(record.id);
+    this.#own.forget(record.id);
   }
 
   #find(nodeId: number, key: string): Instance | undefined {
@@ -452,12 +418,4 @@ export class Evaluator implements ReportConsumer {
       .finally(() => this.#unrecorded--);
     this.#recordings = Promise.all([this.#recordings, recording]);
   }
-}
-
-function isMeasured(value: number | null | undefined): boolean {
-  return value !== null && value !== undefined && !Number.isNaN(value);
-}
-
-function isAboutTheSame(a: Rule, b: Rule): boolean {
-  return a.kind === b.kind && a.metric === b.metric && JSON.stringify(a.observation) === JSON.stringify(b.observation);
 }

@@ -102,6 +102,11 @@ export function watchOf(rule: Rule, labels: Labels): Watch {
   };
 }
 
+/** Whether what one rule has judged says anything by the other. */
+export function isAboutTheSame(a: Rule, b: Rule): boolean {
+  return a.kind === b.kind && a.metric === b.metric && JSON.stringify(a.observation) === JSON.stringify(b.observation);
+}
+
 /** Whether a rule is about a series with these labels. */
 export function fitsLabels(rule: Pick<Rule, 'labels'>, labels: Labels): boolean {
   return Object.entries(rule.labels).every(([name, patterns]) =>

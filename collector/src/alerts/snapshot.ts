@@ -64,7 +64,7 @@ export type Snapshot = Static<typeof Snapshot>;
 export interface Remembered {
   readonly instances: Instances;
   readonly counters: Counters;
-  readonly lost: ReadonlyMap<number, number>;
+  readonly lost: readonly (readonly [number, number])[];
 }
 
 /** `steadyAheadMs`: the steady clock less the wall clock; what is written is in wall time. */
@@ -90,7 +90,7 @@ export function writeSnapshot({ instances, counters, lost }: Remembered, savedAt
       state: isSteady ? shifted(state, -steadyAheadMs) : state,
     })),
   }));
-  return JSON.stringify({ version: 1, savedAt, digests: [...digests.keys()], nodes, counters: counters.export(), lost: [...lost] });
+  return JSON.stringify({ version: 1, savedAt, digests: [...digests.keys()], nodes, counters: counters.export(), lost });
 }
 
 /** Undefined for a text that is no snapshot of this version. */
