@@ -157,5 +157,8 @@ process.stdout.write(
   `\n${Math.round((Date.now() - startedAt) / 1000)} s, Node.js ${process.version}, ${process.platform} ${process.arch}\n`,
 );
 if (options.json !== undefined)
-  writeFileSync(options.json, `${JSON.stringify({ ...figures, judging, told, floor: { cpuSecondsPerMillionSamples: floor } }, undefined, 2)}\n`);
+  writeFileSync(
+    options.json,
+    `${JSON.stringify({ ...figures, judging, told, floor: { cpuSecondsPerMillionSamples: floor } }, undefined, 2)}\n`,
+  );
 process.exit(0);
