@@ -157,7 +157,8 @@ describe('files', () => {
   test('only stores, migrations and the database layer speak SQL', () => {
     const speaksSql = (file: string): boolean =>
       /\b(SELECT|INSERT INTO|UPDATE|DELETE FROM)\b[^'"`]*\b(FROM|VALUES|SET|SELECT)\b/.test(read(file).replace(/^\s*(\*|\/\/).*$/gm, ''));
-    const allowed = /^collector\/src\/(db\/|[a-z]+\/([a-z]+-)?(store|reread)\.ts$)|^agent\/src\/probes\/postgres|^dashboards\/src\/store\.ts$/;
+    const allowed =
+      /^collector\/src\/(db\/|[a-z]+\/([a-z]+-)?(store|reread)\.ts$)|^agent\/src\/probes\/postgres|^dashboards\/src\/store\.ts$/;
     expect(programs.filter((file) => !allowed.test(file) && speaksSql(file))).toEqual([]);
   });
 });
