@@ -11,6 +11,8 @@ import { collectPage } from './collect-page.ts';
 
 /** Usage ratios and rates are of this time. */
 const WINDOW_MS = 1_000;
+/** A person waits for what a report would not: an endpoint that hangs is to be said so, with the default time-out. */
+const HTTP_GRACE_MS = 10_500;
 
 /** A value with its meaning. `ratePerSecond` is of a counter, over the window. */
 export interface CollectedSeries {
@@ -41,7 +43,7 @@ export async function collect(
   const config = agentConfig(values, surroundings);
   const log = createLog('tidemark-agent', 'silent', 'json');
   const postgres = createPostgresProbes(config.postgres, { passFile: surroundings.environment['PGPASSFILE'] });
-  const http = createHttpProbes(config.http, { version });
+  const http = createHttpProbes(config.http, { version, graceMs: HTTP_GRACE_MS });
   const probes = createProbes({
     platform: surroundings.platform,
     clockOffset: () => undefined,

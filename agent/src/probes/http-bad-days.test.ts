@@ -237,6 +237,11 @@ test('a wrong status with a health document says both', async () => {
   expect(documents['a']!['detail']).toBe('It answers with status 503; wanted is 2xx. It says that it is degraded: db.');
 });
 
+test('who may wait for longer is not given up by the runner', () => {
+  const [probe] = createHttpProbes([{ url: 'http://host/' }], { version: '1', graceMs: 60_000 });
+  expect(probe!.timeoutMs).toBeGreaterThan(60_000);
+});
+
 test('HEAD with a body to look at is refused at the start', () => {
   expect(() => createHttpProbes([{ url: 'http://host/', method: 'HEAD', expectBody: 'x' }], { version: '1' })).toThrow(/asked with HEAD/);
 });

@@ -17,6 +17,8 @@ export const HTTP_HEALTH = 'http.health';
 
 /** What a collection waits for an answer: a report is not to be late because an endpoint is. */
 const GRACE_MS = 1_500;
+/** The runner gives the probe up that much later, which is never. */
+const MARGIN_MS = 3_500;
 const LABELS = ['endpoint'];
 
 const up = metric('tidemark_http_up', 'gauge', '', '1 when the endpoint answered in time as wanted, 0 when it did not.', LABELS);
@@ -81,6 +83,7 @@ export function createHttpProbes(configs: readonly HttpEndpointConfig[], options
   return [
     {
       name: 'http',
+      timeoutMs: graceMs + MARGIN_MS,
       async collect(context) {
         const readings = await Promise.all(endpoints.map((endpoint) => endpoint.look(graceMs)));
         for (const reading of readings) record(context, reading, clock.wallMs());
