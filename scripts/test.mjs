@@ -12,6 +12,8 @@ const SYSTEM_PROGRAMS = [
   { programs: ['prometheus'], debianPackage: 'prometheus' },
   { programs: ['promtool'], debianPackage: 'prometheus' },
   { programs: ['faketime'], debianPackage: 'faketime' },
+  { programs: ['openssl'], debianPackage: 'openssl' },
+  { programs: ['python3'], debianPackage: 'python3-minimal' },
 ];
 
 await runCommand(async () => {
