@@ -289,8 +289,6 @@ export class Evaluator implements ReportConsumer {
   #sample(report: AcceptedReport, watch: Watch, value: Value, { live, home }: { live: boolean; home: Home | null }): void {
     const { node, at } = report;
     const instance = this.#find(node.id, watch.key);
-    // The same series twice in one report: the first counts.
-    if (instance?.mark === this.#pass) return;
     if (this.#overAt.size > 0 && !live && at <= (this.#overAt.get(`${node.id} ${watch.key}`) ?? Number.NEGATIVE_INFINITY)) return;
     const input: Input = { kind: 'sample', at, value, live, bridgeMs: bridgeMs(node.intervalSeconds) };
     this.#begin(node, watch, instance, input, {

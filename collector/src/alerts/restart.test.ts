@@ -10,7 +10,7 @@ import { countingBytes } from '../incidents/testing.ts';
 import { LiveView } from '../live/live-view.ts';
 import { START, nodeOf, reportOf } from '../live/testing.ts';
 import { Evaluator } from './evaluator.ts';
-import { SnapshotFile } from './snapshot.ts';
+import { SnapshotFile, readSnapshot } from './snapshot.ts';
 import { MINUTE, Scene, TestRules, levelOf, loadLayout, ruleOf, settle } from './testing.ts';
 
 const RULE = ruleOf({
@@ -221,6 +221,7 @@ describe('the file', () => {
     const node = nodeOf(1, 'db1');
     let release = (): void => {};
     const held = new Promise<void>((resolve) => (release = resolve));
+    const saved: string[] = [];
     const evaluator = new Evaluator({
       rules: new TestRules([ruleOf({ warning: levelOf({ above: 70 }) })]),
       recorder: { book: new IncidentBook(), epoch: 1, onRecorded: () => {}, record: () => held },
@@ -229,18 +230,24 @@ describe('the file', () => {
       clock,
       random: countingBytes(),
       log: pino({ level: 'silent' }),
-      dataDir,
+      dataDir: undefined,
+      elsewhere: { load: async () => undefined, save: async (text) => saved.push(text) > 0 },
     });
-    evaluator.accept(reportOf(node, 1, [[loadLayout, [75]]]));
-    for (let i = 0; i < 20; i++) {
-      clock.advance(1_000);
+    const turn = async (sequence: number, value: number): Promise<void> => {
+      clock.advance(6_000);
+      evaluator.accept(reportOf(node, sequence, [[loadLayout, [value]]], { at: clock.wallMs() }));
       evaluator.tick();
-    }
-    await settle();
-    expect(existsSync(file)).toBe(false);
+      await settle();
+    };
+    await turn(1, 75);
+    await turn(2, 75);
+    expect(saved).toEqual([]);
     release();
+    await settle();
+    await turn(3, 75);
+    expect(saved).toHaveLength(1);
+    expect(readSnapshot(saved[0]!)!.nodes[0]!.instances).toMatchObject([{ rule: 'load', state: { level: 'warning' } }]);
     await evaluator.stop();
-    expect(existsSync(file)).toBe(true);
   });
 
   test('a directory that cannot be written to keeps nobody from judging', async () => {
