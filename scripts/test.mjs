@@ -13,7 +13,7 @@ const SYSTEM_PROGRAMS = [
   { programs: ['promtool'], debianPackage: 'prometheus' },
   { programs: ['faketime'], debianPackage: 'faketime' },
   { programs: ['openssl'], debianPackage: 'openssl' },
-  { programs: ['python3'], debianPackage: 'python3-minimal' },
+  { programs: ['python3'], debianPackage: 'python3' },
 ];
 
 await runCommand(async () => {
