@@ -11,6 +11,7 @@ import { createProbes } from '../agent/dist/probes/index.js';
 import { createPostgresProbes } from '../agent/dist/probes/postgres.js';
 import { declaredMetrics } from '../agent/dist/probes/recorder.js';
 import { ProbeRunner } from '../agent/dist/probes/runner.js';
+import { countAlerting } from '../collector/dist/alerting.js';
 import { buildProgram } from '../collector/dist/commands/program.js';
 import { COLLECTOR_FILE, collectorOptions } from '../collector/dist/config.js';
 import { LiveView } from '../collector/dist/live/live-view.js';
@@ -169,9 +170,9 @@ const ownMetrics = () =>
   new OwnMetrics({ version, gauges: { databaseUp: () => true, reportsWaiting: () => 0, liveSeries: () => 0 }, processMetrics: false });
 
 function collectorMetrics() {
-  return ownMetrics()
-    .registry.getMetricsAsArray()
-    .map(({ name, help, type, labelNames = [] }) => ({ name, help, type, labels: labelNames }));
+  const { registry } = ownMetrics();
+  countAlerting(registry, { recorder: { book: { incidents: () => [] }, onRecorded() {} }, channels: () => [], waiting: () => 0 });
+  return registry.getMetricsAsArray().map(({ name, help, type, labelNames = [] }) => ({ name, help, type, labels: labelNames }));
 }
 
 /** What the collector says of each node on its own metrics page, read off that page. */

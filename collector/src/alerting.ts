@@ -3,8 +3,9 @@
  * part knows only the one before it; what a part cannot do is said by its line in the collector's health.
  */
 import { randomBytes } from 'node:crypto';
-import { ProblemError } from '@tidemark/protocol';
+import { ProblemError, type ChannelView } from '@tidemark/protocol';
 import { OperationalFailure, type Clock, type LoadedOptions, type Log } from '@tidemark/service';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import type { CollectorConfig } from './config.ts';
 import type { Database } from './db/pool.ts';
 import type { FleetDirectory } from './fleet/directory.ts';
@@ -221,3 +222,58 @@ export function registerAlerting(components: Components, { evaluator, rules, inc
   components.register('incidents', false, () => incidents.health());
   components.register('notification', false, () => notifier.reading());
 }
+
+/** What is counted of all this, for the collector's own page of metrics. */
+export function countAlerting(
+  registry: Registry,
+  { recorder, channels, waiting }: { recorder: IncidentRecorder; channels: () => readonly ChannelView[]; waiting: () => number },
+): void {
+  const registers = [registry];
+  const open: Gauge<'rule' | 'level'> = new Gauge({
+    name: 'tidemark_collector_alerts_open',
+    help: 'Alerts that are open.',
+    labelNames: ['rule', 'level'],
+    registers,
+    collect() {
+      open.reset();
+      for (const { closedAt, rule, level } of recorder.book.incidents()) if (closedAt === null) open.inc({ rule, level });
+    },
+  });
+  const transitions = new Counter({
+    name: 'tidemark_collector_alert_transitions_total',
+    help: 'Alerts that were opened, changed their level, or were closed.',
+    labelNames: ['kind'],
+    registers,
+  });
+  for (const kind of TRANSITIONS) transitions.inc({ kind }, 0);
+  const messages = new Counter({
+    name: 'tidemark_collector_messages_total',
+    help: 'Attempts to tell a channel, by what the other side answered: delivered, retry, refused or gone.',
+    labelNames: ['channel', 'outcome'],
+    registers,
+  });
+  recorder.onRecorded((entries) => {
+    for (const entry of entries) {
+      if (entry.kind === 'answered') messages.inc({ channel: entry.channel, outcome: entry.outcome });
+      else if (TRANSITIONS.some((kind) => kind === entry.kind)) transitions.inc({ kind: entry.kind });
+    }
+  });
+  const undelivered: Gauge<'channel'> = new Gauge({
+    name: 'tidemark_collector_messages_waiting',
+    help: 'Messages that a channel has not been delivered yet.',
+    labelNames: ['channel'],
+    registers,
+    collect() {
+      undelivered.reset();
+      for (const { name, waiting: count } of channels()) undelivered.set({ channel: name }, count);
+    },
+  });
+  const entries: Gauge = new Gauge({
+    name: 'tidemark_collector_journal_entries_waiting',
+    help: 'Entries of the journal that the database does not have yet.',
+    registers,
+    collect: () => entries.set(waiting()),
+  });
+}
+
+const TRANSITIONS = ['opened', 'level', 'closed'] as const;

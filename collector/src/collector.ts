@@ -16,7 +16,7 @@ import {
 } from '@tidemark/service';
 import type { FastifyInstance } from 'fastify';
 import { schedule } from 'node-cron';
-import { registerAlerting, startAlerting, type Alerting } from './alerting.ts';
+import { countAlerting, registerAlerting, startAlerting, type Alerting } from './alerting.ts';
 import { collectorOptions, localUrl, parseListen, type CollectorConfig } from './config.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './db/embedded/index.ts';
 import { readMigrations } from './db/migrate.ts';
@@ -170,6 +170,11 @@ export async function startCollector(options: CollectorOptions): Promise<Started
     collectorUrl: () => baseUrl().href.replace(/\/+$/, ''),
   });
   lifecycle.onStop('alerting', () => alerting.stop());
+  countAlerting(own.registry, {
+    recorder: alerting.incidents.recorder,
+    channels: () => alerting.notifier.views(),
+    waiting: () => alerting.incidents.waiting(),
+  });
   lifecycle.onReload(() => void reloadOnSignal(alerting, log));
   const overview = new FleetOverview(view, directory, clock);
   const hub = new EventHub({ clock, view, overview, nodes: () => directory.all() });
