@@ -33,6 +33,13 @@ const known = async (page: Page, name: string): Promise<void> => {
   await page.evaluate((value) => localStorage.setItem('tidemark.name', value), name);
   await page.reload();
 };
+/** The other pages come when there is time. */
+const fetchedAhead = (page: Page) =>
+  page.waitForFunction(() =>
+    ['settings-page-', 'nodes-page-', 'add-page-'].every((name) =>
+      performance.getEntriesByType('resource').some((entry) => entry.name.includes(name)),
+    ),
+  );
 /** Looked at, complained of, and as wide as its window. */
 async function fine(page: Page, name: string): Promise<void> {
   await picture(page, name);
@@ -77,6 +84,12 @@ test('not known is never shown as quiet', async () => {
   await page.getByRole('heading', { name: 'You may not see the alerts' }).waitFor();
   consoles.api.setTrouble({ kind: 'none' });
   await rows(page).first().waitFor();
+  // What is known stays, and is not passed off as the newest.
+  consoles.api.setTrouble({ kind: 'problem', status: 503, code: 'overloaded', detail: 'Too much to do.', only: '/api/alerts' });
+  await page.getByText('This list may be behind').waitFor();
+  expect(await rows(page).count()).toBeGreaterThan(0);
+  consoles.api.setTrouble({ kind: 'none' });
+  await page.getByText('This list may be behind').waitFor({ state: 'detached' });
 });
 
 test('critical first; the number is in the head and in the title, also of other pages', async () => {
@@ -260,11 +273,13 @@ test('an alert that is over says why; one that is not there says so', async () =
 test('a lost connection: what is shown is not shown as fresh', async () => {
   const page = await consoles.open('/alerts');
   await rows(page).first().waitFor();
+  await fetchedAhead(page);
   const died = Date.now();
   await consoles.server.stop();
   await page.locator('.banner', { hasText: 'No answer from the collector since' }).waitFor();
   expect(Date.now() - died).toBeLessThan(5_500);
   expect(await page.locator('main.stale').count()).toBe(1);
+  expect(await page.locator('.head .badge-held').count()).toBe(1);
   await fine(page, 'alerts-stale');
   // The pages were fetched ahead: going to another works without the collector.
   await page.getByRole('link', { name: 'Settings' }).click();
@@ -411,7 +426,7 @@ test('where streams are kept back the console asks, and says nothing wrong', asy
 test('while a stream delivers nothing is asked for again and again', async () => {
   const page = await consoles.open('/alerts');
   await page.locator('.link-live').waitFor();
-  await page.waitForFunction(() => performance.getEntriesByType('resource').some((entry) => entry.name.includes('settings-page-')));
+  await fetchedAhead(page);
   const asked: string[] = [];
   page.on('request', (request) => asked.push(new URL(request.url()).pathname));
   const events = consoles.api.events.rowsSent;

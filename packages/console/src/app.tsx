@@ -26,11 +26,13 @@ function ThemeButton(): JSX.Element {
 /** "Alerts", with how many are open: the number is the first thing to see on every page. */
 function AlertsLink({ here }: { here: boolean }): JSX.Element {
   const counts = openCounts.value;
+  const { feed } = useConsole();
+  const held = counts?.calling === 0 || feed.stale.value;
   return (
     <a href="/alerts" {...(here ? { 'aria-current': 'page' as const } : {})}>
       Alerts
       {counts === null || counts.open === 0 ? null : (
-        <span class={`badge ${counts.critical > 0 ? 'badge-critical' : 'badge-warning'} ${counts.calling > 0 ? '' : 'badge-held'}`}>
+        <span class={`badge ${counts.critical > 0 ? 'badge-critical' : 'badge-warning'} ${held ? 'badge-held' : ''}`}>
           {counts.open}
           <span class="unseen"> open{counts.critical > 0 ? `, ${counts.critical} critical` : ''}</span>
         </span>

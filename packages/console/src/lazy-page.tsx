@@ -1,6 +1,7 @@
 /** Pages that are fetched when they are first needed, or when there is time: the first load stays small, and a page that was fetched is there when the collector is not. */
 import { signal, type Signal } from '@preact/signals';
 import type { FunctionComponent, JSX } from 'preact';
+import { useMemo } from 'preact/hooks';
 import { Notice } from './look/notice.tsx';
 
 type State<P> = { kind: 'asked' } | { kind: 'here'; component: FunctionComponent<P> } | { kind: 'failed' };
@@ -30,6 +31,7 @@ export function lazyPage<P extends object>(load: () => Promise<FunctionComponent
   const asked = (): Signal<State<P>> => {
     if (state !== undefined && state.peek().kind !== 'failed') return state;
     const mine = (state ??= signal<State<P>>({ kind: 'asked' }));
+    mine.value = { kind: 'asked' };
     load().then(
       (component) => {
         mine.value = { kind: 'here', component };
@@ -42,7 +44,8 @@ export function lazyPage<P extends object>(load: () => Promise<FunctionComponent
   };
   return {
     Page: (props) => {
-      const now = (state ?? asked()).value;
+      // One that could not be fetched ahead is tried again when it is gone to.
+      const now = useMemo(asked, []).value;
       if (now.kind === 'here') return <now.component {...props} />;
       return now.kind === 'failed' ? <Failed /> : <Notice title="One moment…" busy />;
     },

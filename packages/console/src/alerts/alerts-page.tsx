@@ -105,8 +105,18 @@ function Open(): JSX.Element {
   const { feed } = useConsole();
   const alerts = openAlerts.value;
   // Quiet is only believed of a fleet that is known.
-  if (alerts === null || (alerts.length === 0 && feed.figures.value === null)) return <Unknown />;
-  return alerts.length === 0 ? <Quiet /> : <OpenAlerts alerts={alerts} />;
+  const failure = openAlertsTrouble.value;
+  if (alerts === null || (alerts.length === 0 && (failure !== null || feed.figures.value === null))) return <Unknown />;
+  return (
+    <>
+      {failure === null || feed.stale.value ? null : (
+        <p class="warn" role="status">
+          This list may be behind: asking for the alerts fails just now. {explain(failure)}
+        </p>
+      )}
+      {alerts.length === 0 ? <Quiet /> : <OpenAlerts alerts={alerts} />}
+    </>
+  );
 }
 
 export function AlertsPage({ tab }: { tab: AlertsTab }): JSX.Element {

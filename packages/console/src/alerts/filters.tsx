@@ -2,6 +2,7 @@
 import type { AlertView } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { countOf, formatCount } from '../format/quantities.ts';
+import { useSlash } from '../look/use-slash.ts';
 import { EVERYTHING, filterQuery, type Filter } from './arrange.ts';
 
 interface Choice {
@@ -50,11 +51,13 @@ export function AlertFilters(props: {
   onChange: (filter: Filter) => void;
 }): JSX.Element {
   const { filter, alerts } = props;
+  const field = useSlash();
   const change = (part: Partial<Filter>): void => props.onChange({ ...filter, ...part });
   return (
     <div class="filters" role="search" aria-label="Alerts">
       <div class="filter-box">
         <input
+          ref={field}
           class="field"
           type="search"
           aria-label="Filter by node, title, label or name"
@@ -64,9 +67,12 @@ export function AlertFilters(props: {
           spellcheck={false}
           onInput={(event) => change({ text: event.currentTarget.value })}
           onKeyDown={(event) => {
-            if (event.key === 'Escape') change({ text: '' });
+            if (event.key !== 'Escape') return;
+            change({ text: '' });
+            event.currentTarget.blur();
           }}
         />
+        <kbd aria-hidden="true">/</kbd>
       </div>
       <Choose
         label="Level"

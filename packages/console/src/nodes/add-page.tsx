@@ -111,7 +111,7 @@ function AddForm(): JSX.Element {
         label="Tags"
         value={tags.value}
         placeholder="env=production role=db"
-        hint="Rules and silences can be for nodes with a tag."
+        hint="Rules can be for nodes with a tag."
         onInput={(value) => (tags.value = value)}
       />
       {given === null ? <p class="bad">Tags are written as name=value, with a space between them.</p> : null}

@@ -12,6 +12,7 @@ import { pollingSource, type LiveSource } from '../live/source.ts';
 import { formatClock, formatUtc } from '../format/times.ts';
 import { Ago } from '../look/moment.tsx';
 import { Notice } from '../look/notice.tsx';
+import { useSlash } from '../look/use-slash.ts';
 import { ConditionShape } from '../look/symbols.tsx';
 import { nodePath } from '../router.ts';
 import { useMayChange } from '../session/rights.ts';
@@ -125,6 +126,7 @@ export function NodesPage(): JSX.Element {
   const { feed } = useConsole();
   const mayChange = useMayChange();
   const { nodes, failure, renew } = useNodes();
+  const field = useSlash();
   const text = useSignal('');
   const withRetired = useSignal(false);
   const most = useSignal(SHOWN);
@@ -151,6 +153,7 @@ export function NodesPage(): JSX.Element {
         </p>
         <div class="filters" role="search" aria-label="Nodes">
           <input
+            ref={field}
             class="field"
             type="search"
             aria-label="Filter by name, site, tag, state or version"
