@@ -5,6 +5,7 @@
 import type { RuleList } from '@tidemark/protocol';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { waitUntil } from '../postgres/cluster.ts';
+import { runToEnd } from '../programs.ts';
 import { AlertingCollector, CROSSED, LOAD_RULE, QUIET, report } from './alerting-collector.ts';
 import { LOAD_METRIC, type RawAgent } from './raw-agent.ts';
 
@@ -117,6 +118,14 @@ test('a file with mistakes changes nothing, and is said', async () => {
   await report(agent, QUIET);
   await over('spoilt');
   day.configure({});
+  const { code, stdout } = await runToEnd('collector', [
+    'reload',
+    '--server',
+    day.collector.url,
+    '--token-file',
+    day.collector.ready.adminTokenFile,
+  ]);
+  expect([code, stdout]).toEqual([0, 'Rules as before. Channels: hook.\n']);
 });
 
 test('a node that gets another name keeps its alert', async () => {
