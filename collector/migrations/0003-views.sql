@@ -4,7 +4,7 @@
 -- The schema is not called as the owner may be: PostgreSQL looks into a schema named like the user first, and the
 -- collector would find these views in place of its tables.
 
-CREATE SCHEMA tidemark_views;
+CREATE SCHEMA IF NOT EXISTS tidemark_views;
 COMMENT ON SCHEMA tidemark_views IS 'Tidemark, for reading: nodes, series, samples, observations and what follows from them. See docs/how-to/grafana.md.';
 
 CREATE VIEW tidemark_views.nodes AS

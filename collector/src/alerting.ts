@@ -45,11 +45,14 @@ export interface Alerting {
   notifier: Notifier;
   /** Reads the configuration again: all of it takes effect, or, with a mistake anywhere, nothing. Throws an OperationalFailure. */
   reload(): Promise<Reloaded>;
+  /** The newest value judged of an open alert. */
+  latestOf(incidentId: string): number | undefined;
   /** Tells open pages of what is recorded. */
   tellPages(hub: EventHub): void;
   stop(): Promise<void>;
 }
 
+const ALERTS_TOLD_MAX = 500;
 /** No further back than the shipped rules look: a start is not to wait for a day of a thousand nodes. */
 const REPLAY_MS_MAX = 15 * 60_000;
 /** The snapshot has the collector's time, reports have their agents'. What comes twice counts once. */
@@ -154,6 +157,10 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
     channels,
   });
 
+  const latestOf = (incidentId: string): number | undefined => {
+    const value = evaluator.latest(incidentId)?.value;
+    return typeof value === 'number' ? value : undefined;
+  };
   /** One after the other: two at once would each undo a part of the other. */
   let reloading: Promise<unknown> = Promise.resolve();
   const reload = async (): Promise<Reloaded> => {
@@ -185,18 +192,24 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
       reloading = mine.catch(() => {});
       return mine;
     },
+    latestOf,
     tellPages(hub) {
       const { book } = incidents.recorder;
       incidents.recorder.onRecorded((entries) => {
         const changed = new Set<string>();
         for (const entry of entries) {
-          if (entry.kind === 'silenced' || entry.kind === 'unsilenced') hub.tell('changed', { what: 'silences' });
-          else for (const id of aboutOf(entry as RecordedEntry)) changed.add(id);
+          if (entry.kind === 'silenced' || entry.kind === 'unsilenced') {
+            hub.tell('changed', { what: 'silences' });
+            // Whether it covers them shows on each of them; in a storm the pages ask for themselves.
+            const open = [...book.incidents()].filter(({ closedAt }) => closedAt === null);
+            if (open.length <= ALERTS_TOLD_MAX) for (const { incidentId } of open) changed.add(incidentId);
+          }
+          for (const id of aboutOf(entry as RecordedEntry)) changed.add(id);
         }
         for (const id of changed) {
           const incident = book.incident(id);
           if (incident !== undefined)
-            hub.tell('alert', alertView(incident, { book, now: clock.wallMs(), nodeOf: (node) => directory.byId(node) }));
+            hub.tell('alert', alertView(incident, { book, now: clock.wallMs(), nodeOf: (node) => directory.byId(node), latestOf }));
         }
       });
       notifier.onChange(() => hub.tell('changed', { what: 'channels' }));

@@ -260,7 +260,8 @@ test('while the database is away: balancers stay, scripts are told, reports are 
   expect(components.map(({ name, status }) => `${name} ${status}`)).toEqual([
     'database unhealthy',
     'ingest degraded',
-    'evaluation inactive',
+    'evaluation healthy',
+    'incidents degraded',
     'notification inactive',
     'agents healthy',
   ]);

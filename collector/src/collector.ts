@@ -93,7 +93,7 @@ export interface Parts {
   own: OwnMetrics;
   intake: ReportIntake;
   components: Components;
-  alerting: Pick<Alerting, 'rules' | 'notifier' | 'reload'> & {
+  alerting: Pick<Alerting, 'rules' | 'notifier' | 'reload' | 'latestOf'> & {
     incidents: Pick<Alerting['incidents'], 'recorder' | 'store' | 'localEntries'>;
   };
   hub: EventHub;
@@ -240,6 +240,7 @@ export function addRoutes(
     random: randomBytes,
     tellingOf: (incident) => alerting.notifier.tellingOf(incident),
     localEntries: () => alerting.incidents.localEntries(),
+    latestOf: (id) => alerting.latestOf(id),
   });
   ruleRoutes(app, { source: alerting.rules, fleet: directory });
   prometheusRuleRoutes(app, { source: alerting.rules, fleet: directory, baseUrl: options.baseUrl });

@@ -123,6 +123,7 @@ function unstartedAlerting(database: Database, clock: Clock, log: Log): Parts['a
     rules,
     notifier,
     incidents: { recorder, store: new IncidentStore(database), localEntries: async () => [] },
+    latestOf: () => undefined,
     reload: () => Promise.reject(new OperationalFailure('This collector was never started.')),
   };
 }

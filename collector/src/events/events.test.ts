@@ -77,7 +77,10 @@ describe('the hub', () => {
     nodes[0]!.name = 'c';
     nodes[1]!.site = 'elsewhere';
     hub.tick();
-    expect(page.events[0]).toMatchObject({ data: { nodes: [{ name: 'c' }, { name: 'b', site: 'elsewhere' }], removed: ['a'] } });
+    expect(page.events).toMatchObject([
+      { name: 'changed', data: { what: 'nodes' } },
+      { name: 'nodes', data: { nodes: [{ name: 'c' }, { name: 'b', site: 'elsewhere' }], removed: ['a'] } },
+    ]);
   });
 
   test('who does not read, and who may no longer, is let go; the others are not disturbed', () => {

@@ -2,7 +2,7 @@
  * What open pages are told as it happens. Every event is written out once for all of them; a listener that does not
  * keep up is let go (it comes back and begins with the whole), so that nobody's slow connection holds memory here.
  */
-import type { LiveEvents, OverviewNode } from '@tidemark/protocol';
+import type { LiveEvents, NodeState, OverviewNode } from '@tidemark/protocol';
 import type { Clock } from '@tidemark/service';
 import type { NodeRecord } from '../fleet/node.ts';
 import type { LiveView } from '../live/live-view.ts';
@@ -34,6 +34,7 @@ export interface EventHubOptions {
 interface RowMark {
   newest: unknown;
   up: boolean;
+  state: NodeState;
   record: string;
 }
 
@@ -77,7 +78,8 @@ export class EventHub {
 
   /** One round: rows that changed, a sign of life, and a look at who may still listen. */
   tick(): void {
-    const { nodes, removed } = this.#changedRows();
+    const { nodes, removed, members } = this.#changedRows();
+    if (members) this.tell('changed', { what: 'nodes' });
     if (nodes.length > 0 || removed.length > 0) this.tell('nodes', { at: this.#life().at, nodes, removed });
     const now = this.#options.clock.monotonicMs();
     if (now - this.#lifeAtMs < LIFE_EVERY_MS - ROWS_EVERY_MS / 2) return;
@@ -111,24 +113,28 @@ export class EventHub {
     this.#timer = undefined;
   }
 
-  #changedRows(): { nodes: OverviewNode[]; removed: string[] } {
+  #changedRows(): { nodes: OverviewNode[]; removed: string[]; members: boolean } {
     const { view, overview } = this.#options;
     const marks = new Map<string, RowMark>();
     const nodes: OverviewNode[] = [];
+    let members = false;
     for (const record of this.#options.nodes()) {
       const live = view.node(record.id);
       const mark = {
         newest: live?.newest,
         up: overview.isUp(record),
-        record: `${record.state}\n${record.site}\n${live?.agentAheadMs}\n${JSON.stringify(record.tags)}`,
+        state: record.state,
+        record: `${record.site}\n${live?.agentAheadMs}\n${JSON.stringify(record.tags)}`,
       };
       marks.set(record.name, mark);
       const before = this.#marks.get(record.name);
-      if (before?.newest === mark.newest && before?.up === mark.up && before?.record === mark.record) continue;
+      if (before?.newest === mark.newest && before?.up === mark.up && before.state === mark.state && before.record === mark.record)
+        continue;
       nodes.push(overview.row(record));
+      if (before?.state !== mark.state) members = true;
     }
     const removed = [...this.#marks.keys()].filter((name) => !marks.has(name));
     this.#marks = marks;
-    return { nodes, removed };
+    return { nodes, removed, members: members || removed.length > 0 };
   }
 }

@@ -34,6 +34,8 @@ export interface AlertRoutesOptions {
   tellingOf?: (incident: Incident) => { channel: string; text: string }[];
   /** What took effect and is still in the journal: for the story of an alert while the database is away. */
   localEntries?: () => Promise<readonly RecordedEntry[]>;
+  /** The newest value judged of an open alert; the book has the one that decided last. */
+  latestOf?: (incidentId: string) => number | undefined;
   /** Somebody closed it: whoever judges begins anew. Called once it is recorded. */
   onClosedByHand?: (incident: Incident) => void;
 }
@@ -273,8 +275,8 @@ async function story(id: string, { store, localEntries }: AlertRoutesOptions): P
   return all.sort((a, b) => a.epoch - b.epoch || a.position - b.position);
 }
 
-function contextOf({ recorder, clock, fleet }: AlertRoutesOptions): ViewContext {
-  return { book: recorder.book, now: clock.wallMs(), nodeOf: (id) => fleet.byId(id) };
+function contextOf({ recorder, clock, fleet, latestOf }: AlertRoutesOptions): ViewContext {
+  return { book: recorder.book, now: clock.wallMs(), nodeOf: (id) => fleet.byId(id), latestOf };
 }
 
 /** Throws `alert_unknown` or `alert_closed`. */

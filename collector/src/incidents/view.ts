@@ -10,6 +10,8 @@ export interface ViewContext {
   readonly now: number;
   /** What a node is called now. */
   readonly nodeOf: (nodeId: number) => NodeNames | undefined;
+  /** The newest value judged of an open alert, where whoever judges knows one. */
+  readonly latestOf?: ((incidentId: string) => number | undefined) | undefined;
 }
 
 const time = (ms: number): string => new Date(ms).toISOString();
@@ -20,7 +22,7 @@ export function namesOf(incident: Incident, nodeOf: ViewContext['nodeOf']): Node
   return nodeOf(incident.nodeId) ?? { name: incident.nodeName, site: incident.site };
 }
 
-export function alertView(incident: Incident, { book, now, nodeOf }: ViewContext): AlertView {
+export function alertView(incident: Incident, { book, now, nodeOf, latestOf }: ViewContext): AlertView {
   const { name, site } = namesOf(incident, nodeOf);
   const { acknowledged } = incident;
   const isOpen = incident.closedAt === null;
@@ -41,7 +43,7 @@ export function alertView(incident: Incident, { book, now, nodeOf }: ViewContext
     openedAt: time(incident.openedAt),
     closedAt: timeOrNull(incident.closedAt),
     closeReason: incident.closeReason,
-    value: incident.value,
+    value: (isOpen ? latestOf?.(incident.incidentId) : undefined) ?? incident.value,
     valueAtOpening: incident.valueAtOpening,
     bound: incident.bound,
     why: incident.why,
