@@ -48,6 +48,10 @@ function listCommand(alerts: Command, { out, err, connect }: FleetCommandsContex
     .option('--rule <rule>', 'only of this rule')
     .addOption(new Option('--level <level>', 'only of this level').choices(['warning', 'critical']))
     .option('--json', 'as JSON')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  tidemark-collector alerts\n  tidemark-collector alerts list --all --node db2\n  tidemark-collector alerts list --level critical --json\n',
+    )
     .action(async (options: Record<string, string | true>, command: Command) => {
       const query = new URLSearchParams({ state: options['all'] ? 'all' : 'open', limit: String(PAGE) });
       for (const name of ['node', 'site', 'rule', 'level']) if (typeof options[name] === 'string') query.set(name, options[name]);
@@ -86,10 +90,11 @@ function changeCommands(alerts: Command, { err, connect }: FleetCommandsContext,
       const alert = await change(command, id, 'POST', 'acknowledge', given(options, ['note', 'by']));
       err(`${name(alert)} is acknowledged by ${printable(alert.acknowledged?.by ?? '')}.\n`);
     });
-  connectOptions(alerts.command('unack <id>').description('give it back: nobody looks after it')).action(
-    async (id: string, _: unknown, command: Command) =>
+  connectOptions(alerts.command('unack <id>').description('give it back: nobody looks after it'))
+    .addHelpText('after', '\nExample:\n  tidemark-collector alerts unack 9f3c21aa\n')
+    .action(async (id: string, _: unknown, command: Command) =>
       err(`${name(await change(command, id, 'DELETE', 'acknowledge'))} is nobody's now.\n`),
-  );
+    );
   connectOptions(alerts.command('close <id>').description('close it by hand; if it is still true it opens again'))
     .option('--reason <text>', 'why')
     .option('--by <name>', 'who you are')
@@ -132,16 +137,16 @@ Examples:
       return out(`${table(['ID', 'UNTIL', 'WHAT', 'ALERTS', 'BY', 'REASON'], rows)}\n`);
     });
   addSilenceCommand(silences, context, connectOptions);
-  connectOptions(silences.command('end <id>').description('end one before its time')).action(
-    async (id: string, _: unknown, command: Command) => {
+  connectOptions(silences.command('end <id>').description('end one before its time'))
+    .addHelpText('after', '\nExample:\n  tidemark-collector silences end 41d0b7c2\n')
+    .action(async (id: string, _: unknown, command: Command) => {
       const { client } = connect(command);
       const { silences: every } = await client.call<SilenceList>('GET', '/api/silences');
       const active = every.filter((silence) => silence.active).map((silence) => silence.id);
       const full = onlyOne(id, active, 'silence in force');
       await client.call('DELETE', `/api/silences/${full}`);
       err(`The silence ${shortId(full)} is over.\n`);
-    },
-  );
+    });
 }
 
 function addSilenceCommand(silences: Command, { out, err, connect }: FleetCommandsContext, connectOptions: AddConnectOptions): void {

@@ -30,7 +30,10 @@ type AddConnectOptions = (command: Command) => Command;
 
 export function nodeCommands(program: Command, context: FleetCommandsContext, connectOptions: AddConnectOptions): void {
   const { out, err, connect } = context;
-  const nodes = program.command('nodes').description('the fleet: add, list, rename, approve, revoke, retire');
+  const nodes = program
+    .command('nodes')
+    .description('the fleet: add, list, rename, approve, revoke, retire')
+    .addHelpText('after', '\nExamples:\n  tidemark-collector nodes add db2 --site hamburg\n  tidemark-collector nodes list\n');
 
   connectOptions(nodes.command('add <name>').description('add a node and print its token'))
     .option('--site <site>', 'where it stands')
@@ -47,13 +50,13 @@ export function nodeCommands(program: Command, context: FleetCommandsContext, co
       tellToken(context, name, token, url);
     });
 
-  connectOptions(nodes.command('token <name>').description('make a new token for a node; the old one ends')).action(
-    async (name: string, _: unknown, command: Command) => {
+  connectOptions(nodes.command('token <name>').description('make a new token for a node; the old one ends'))
+    .addHelpText('after', '\nExample:\n  tidemark-collector nodes token db2 > db2.token\n')
+    .action(async (name: string, _: unknown, command: Command) => {
       const { client, url } = connect(command);
       const { token } = await client.call<WithToken>('POST', nodePath(name, 'token'));
       tellToken(context, name, token, url);
-    },
-  );
+    });
 
   connectOptions(nodes.command('list').description('list the nodes'))
     .option('--json', 'as JSON')
@@ -79,12 +82,12 @@ export function nodeCommands(program: Command, context: FleetCommandsContext, co
       return out(`${table(['NAME', 'STATE', 'SITE', 'LAST SEEN', 'AGENT', 'TAGS'], rows)}\n`);
     });
 
-  connectOptions(nodes.command('rename <old> <new>').description('give a node another name; its history stays')).action(
-    async (from: string, to: string, _: unknown, command: Command) => {
+  connectOptions(nodes.command('rename <old> <new>').description('give a node another name; its history stays'))
+    .addHelpText('after', '\nExample:\n  tidemark-collector nodes rename db2 db-hamburg\n')
+    .action(async (from: string, to: string, _: unknown, command: Command) => {
       await connect(command).client.call('POST', nodePath(from, 'rename'), { name: to });
       err(`${printable(from)} is now ${printable(to)}.\n`);
-    },
-  );
+    });
 
   const steps: [string, string, string][] = [
     ['approve', 'let a node report', 'may report now'],
@@ -96,10 +99,12 @@ export function nodeCommands(program: Command, context: FleetCommandsContext, co
     ['retire', 'take a node out for good; its history stays, its name is free', 'is retired'],
   ];
   for (const [step, description, done] of steps) {
-    connectOptions(nodes.command(`${step} <name>`).description(description)).action(async (name: string, _: unknown, command: Command) => {
-      await connect(command).client.call('POST', nodePath(name, step));
-      err(`${printable(name)} ${done}.\n`);
-    });
+    connectOptions(nodes.command(`${step} <name>`).description(description))
+      .addHelpText('after', `\nExample:\n  tidemark-collector nodes ${step} db2\n`)
+      .action(async (name: string, _: unknown, command: Command) => {
+        await connect(command).client.call('POST', nodePath(name, step));
+        err(`${printable(name)} ${done}.\n`);
+      });
   }
 }
 
@@ -138,7 +143,13 @@ function shellWord(text: string): string {
 }
 
 export function tokenCommands(program: Command, { out, err, connect }: FleetCommandsContext, connectOptions: AddConnectOptions): void {
-  const tokens = program.command('tokens').description('tokens of programs that ask the collector (Prometheus, scripts)');
+  const tokens = program
+    .command('tokens')
+    .description('tokens of programs that ask the collector (Prometheus, scripts)')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  tidemark-collector tokens add prometheus --role read\n  tidemark-collector tokens remove prometheus\n',
+    );
   connectOptions(tokens.command('add <name>').description('make a token and print it'))
     .addOption(new Option('--role <role>', 'what it may do').choices(['read', 'admin']).default('read'))
     .addHelpText('after', '\nExample:\n  tidemark-collector tokens add prometheus --role read > /etc/prometheus/tidemark-token\n')

@@ -13,7 +13,10 @@ export function notifyCommands(
   { out, err, connect }: FleetCommandsContext,
   connectOptions: (command: Command) => Command,
 ): void {
-  const notify = program.command('notify').description('whom the collector tells of alerts');
+  const notify = program
+    .command('notify')
+    .description('whom the collector tells of alerts')
+    .addHelpText('after', '\nExamples:\n  tidemark-collector notify channels\n  tidemark-collector notify test on-call\n');
 
   connectOptions(notify.command('channels').description('list the channels and how each stands'))
     .option('--json', 'as JSON')

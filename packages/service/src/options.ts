@@ -337,10 +337,13 @@ export function describeOptions(declarations: OptionDeclarations, loaded: Loaded
   });
 }
 
+const COLUMN_CHARS_MAX = 48;
+
 /** The configuration as it is in force, for `config check`. */
 export function printOptions(declarations: OptionDeclarations, loaded: LoadedOptions<Record<string, unknown>>): string {
   const rows = describeOptions(declarations, loaded);
-  const width = (column: 'name' | 'value'): number => Math.max(...rows.map((row) => row[column].length));
+  // A long list does not push what stands behind the others out of sight.
+  const width = (column: 'name' | 'value'): number => Math.max(...rows.map((row) => Math.min(row[column].length, COLUMN_CHARS_MAX)));
   const [first, second] = [width('name'), width('value')];
   return rows.map(({ name, value, source }) => `${name.padEnd(first)}  ${value.padEnd(second)}  ${source}`).join('\n');
 }
