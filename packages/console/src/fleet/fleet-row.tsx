@@ -83,7 +83,7 @@ function Disk({ node }: { node: OverviewNode }): JSX.Element {
     <>
       <RatioLevel ratio={node.disk.usageRatio} bounds={bounds.value.disk} />
       {trouble === '' ? null : (
-        <span class="bad disk-trouble" role="img" aria-label={trouble} title={trouble}>
+        <span class={`${trouble.startsWith('Read-only') ? 'warn' : 'bad'} disk-trouble`} role="img" aria-label={trouble} title={trouble}>
           <WarningShape />
         </span>
       )}

@@ -36,8 +36,10 @@ export function fullness(node: OverviewNode): number {
 }
 
 const isBroken = (node: OverviewNode): boolean =>
-  node.postgres.some((server) => server.up === false) ||
-  node.disk.mounts.some((mount) => mount.deviceError === true || mount.readOnly === true);
+  node.postgres.some((server) => server.up === false) || node.disk.mounts.some((mount) => mount.deviceError === true);
+
+/** Many are mounted so on purpose, and no rule judges it: it is shown, and calls for nobody at night. */
+const isLocked = (node: OverviewNode): boolean => node.disk.mounts.some((mount) => mount.readOnly === true);
 
 const NONE: readonly AlertView[] = [];
 
@@ -76,5 +78,5 @@ export function urgency(node: OverviewNode, alerts: readonly AlertView[] = NONE)
   const { disk, memory, behind } = bounds.value;
   const levels = [levelOf(node.disk.usageRatio, disk), levelOf(node.memory.usageRatio, memory)];
   if (levels.includes('critical') || levelOf(bytesBehind(node), behind) !== 'normal') return RANKS.critical;
-  return calling === 'warning' || levels.includes('warning') ? RANKS.warning : RANKS.up;
+  return calling === 'warning' || levels.includes('warning') || isLocked(node) ? RANKS.warning : RANKS.up;
 }
