@@ -136,7 +136,7 @@ function MountRow({
       </p>
       <p class="mount-forecast">
         {trouble !== null ? (
-          <span class="bad">
+          <span class={mount.deviceError === true ? 'bad' : 'warn'}>
             <WarningShape /> {trouble}
           </span>
         ) : forecast === null ? null : forecast === undefined ? (
