@@ -310,7 +310,20 @@ function sentenceOf(error) {
   return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
+const HELP = `Runs a collector with a PostgreSQL of its own and an agent for this machine; installs and builds what is missing.
+
+  npm start
+  TIDEMARK_LISTEN=127.0.0.1:5055 npm start                 another address
+  TIDEMARK_CONFIG=collector.yaml npm start                 with thresholds and channels of your own
+
+Every option of the collector can be given as TIDEMARK_…: docs/reference/configuration.md. Ctrl-C stops everything.
+`;
+
 await runCommand(async () => {
+  if (process.argv.slice(2).some((argument) => argument === '--help' || argument === '-h')) {
+    process.stdout.write(HELP);
+    return 0;
+  }
   checkNode();
   await ensureInstalled();
   await ensureBuilt('programs', 'console', 'agent');

@@ -69,9 +69,9 @@ function showCommand(alerts: Command, { out, connect }: FleetCommandsContext, co
     .option('--json', 'as JSON')
     .addHelpText('after', '\nExample:\n  tidemark-collector alerts show 9f3c21aa\n')
     .action(async (id: string, options: { json?: true }, command: Command) => {
-      const { client } = connect(command);
+      const { client, url } = connect(command);
       const detail = await client.call<AlertDetail>('GET', `/api/alerts/${await fullId(client, id, 'all')}`);
-      out(options.json ? `${JSON.stringify(detail, undefined, 2)}\n` : shown(detail));
+      out(options.json ? `${JSON.stringify(detail, undefined, 2)}\n` : shown(detail, url));
     });
 }
 
@@ -283,7 +283,7 @@ function matcherText({ labels, ...named }: SilenceView['matcher']): string {
     .join(' ');
 }
 
-function shown({ alert, events, telling }: AlertDetail): string {
+function shown({ alert, events, telling }: AlertDetail, url: string): string {
   const facts: [string, string | null | undefined][] = [
     ['id', alert.id],
     ['state', `${alert.level}, ${standing(alert)}`],
@@ -295,7 +295,8 @@ function shown({ alert, events, telling }: AlertDetail): string {
     ['closed', alert.closedAt],
     ['why', alert.why],
     ['note', alert.acknowledged?.note],
-    ['runbook', alert.runbook],
+    // Of a shipped rule it is a page of the collector.
+    ['runbook', alert.runbook?.startsWith('/') === true ? `${url.replace(/\/+$/, '')}${alert.runbook}` : alert.runbook],
   ];
   const width = Math.max(...facts.map(([name]) => name.length));
   const lines = [

@@ -76,11 +76,11 @@ function readToken(file: string): string {
 
 function refusal(status: number, text: string, tokenFile: string): string {
   try {
-    const { title, detail, code } = JSON.parse(text) as Partial<Problem>;
-    if (title === undefined || detail === undefined || code === undefined) throw new TypeError('not a problem document');
+    const { detail, code } = JSON.parse(text) as Partial<Problem>;
+    if (detail === undefined || code === undefined) throw new TypeError('not a problem document');
     const hint = code === 'credential_unknown' ? ` (the token was read from ${tokenFile})` : '';
     // A configuration's mistakes are a line each.
-    const lines = `${title}: ${detail}${hint} [${code}]`.split('\n');
+    const lines = `${detail}${hint} [${code}]`.split('\n');
     return lines.map((line) => printable(line)).join('\n');
   } catch {
     return `The address answers with ${status}, and not as a collector does. Is it one?`;

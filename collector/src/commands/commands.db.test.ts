@@ -106,11 +106,11 @@ describe('nodes', () => {
   test('what does not work is one sentence', async () => {
     const { run } = await world();
     await run('nodes', 'add', 'a');
-    expect(await run('nodes', 'add', 'a')).toEqual({ code: 1, out: '', err: 'This name is taken: The name "a" is taken. [name_taken]\n' });
+    expect(await run('nodes', 'add', 'a')).toEqual({ code: 1, out: '', err: 'The name "a" is taken. [name_taken]\n' });
     expect(await run('nodes', 'retire', 'b\u001b[2J')).toEqual({
       code: 1,
       out: '',
-      err: expect.stringMatching(/^No node has this name: .*\[node_unknown\]\n$/) as string,
+      err: expect.stringMatching(/^There is no node .*\[node_unknown\]\n$/) as string,
     });
     expect((await run('nodes', 'add', 'c', '--tag', 'no-value')).code).toBe(2);
     expect((await run('nodes', 'add', 'c', '--tag', '1=x')).code).toBe(1);
@@ -199,7 +199,7 @@ describe('no collector to speak to', () => {
     writeFileSync(join(dataDir, 'admin-token'), 'tmadm_of_another\n');
     const wrong = await run();
     expect(wrong).toMatchObject({ code: 1, out: '' });
-    expect(wrong.err).toMatch(/^The credential is not known here: .*admin-token\) \[credential_unknown\]\n$/);
+    expect(wrong.err).toMatch(/^No node, program or person has this token here.*admin-token\) \[credential_unknown\]\n$/);
   });
 
   test.each([

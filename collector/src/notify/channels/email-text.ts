@@ -94,7 +94,10 @@ function blockOf(item: MessageItem): Block {
   if (incident.noData && status === 'firing')
     rows.push(['Careful', 'Nothing has been measured of late: nobody knows whether it is still so.']);
   if (incident.acknowledged !== null) rows.push(['Taken by', incident.acknowledged.by]);
-  for (const [name, text] of Object.entries(incident.annotations)) rows.push([ANNOTATIONS[name] ?? name, text]);
+  const known = Object.keys(ANNOTATIONS);
+  const order = (name: string): number => (known.includes(name) ? known.indexOf(name) : known.length);
+  for (const [name, text] of Object.entries(incident.annotations).toSorted(([a], [b]) => order(a) - order(b)))
+    rows.push([ANNOTATIONS[name] ?? name, text]);
   return {
     tag: status === 'resolved' ? 'RESOLVED' : level === 'critical' ? 'CRITICAL' : 'WARNING',
     head: `${node}: ${subjectOf(item)}`,

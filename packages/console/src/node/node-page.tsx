@@ -119,7 +119,10 @@ function collectorNow(feed: Feed): number {
   return figures === null ? Date.now() : figures.collectorAtMs + (performance.now() - figures.receivedAtMs);
 }
 
-function useChartGroup(intervalSeconds: number | null): ChartGroup {
+/** A node that is known for less is shown for the last hour: six would be empty. */
+const YOUNG_MS = 2 * 3_600_000;
+
+function useChartGroup(intervalSeconds: number | null, createdAt: string): ChartGroup {
   const { api, feed } = useConsole();
   const intervalMs = (intervalSeconds ?? INTERVAL_DEFAULT_S) * 1_000;
   const group = useMemo(
@@ -132,7 +135,11 @@ function useChartGroup(intervalSeconds: number | null): ChartGroup {
       }),
     [api, feed, intervalMs],
   );
-  useEffect(() => () => group.dispose(), [group]);
+  useEffect(() => {
+    const isYoung = collectorNow(feed) - Date.parse(createdAt) < YOUNG_MS;
+    if (isYoung && location.search === '') group.change({ kind: 'last', ms: 3_600_000 });
+    return () => group.dispose();
+  }, [group, feed, createdAt]);
   return group;
 }
 
@@ -175,7 +182,7 @@ function Body({
   bounds: BoundsInForce;
   alerts: readonly AlertView[];
 }) {
-  const group = useChartGroup(detail.intervalSeconds);
+  const group = useChartGroup(detail.intervalSeconds, detail.createdAt);
   const cpus = inventoryOf(detail.observations)?.inventory.cpu.cores ?? null;
   // Series come and go seldom, values with every report: charts are only made anew for the former.
   const names = detail.latest.map(({ metric, labels }) => `${metric} ${labels.flat().join(' ')}`).join('\n');
