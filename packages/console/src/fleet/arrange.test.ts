@@ -54,6 +54,15 @@ test('what is wrong comes first: down, broken, critical, warning, to be approved
 const alert = (level: 'warning' | 'critical', parts: Partial<AlertView> = {}): AlertView =>
   ({ level, title: 'CPU usage', acknowledged: null, silencedBy: null, suppressedBy: null, ...parts }) as AlertView;
 
+test('a warning that asks for somebody comes before one that is only read off the figures', () => {
+  const nodes = [node('fuller', disk(0.8)), node('warned')];
+  expect(names(sortNodes(nodes, DEFAULT_SORT, new Map([['warned', [alert('warning')]]])))).toEqual(['warned', 'fuller']);
+  expect(names(sortNodes(nodes, DEFAULT_SORT, new Map([['warned', [alert('warning', { silencedBy: '1' })]]])))).toEqual([
+    'fuller',
+    'warned',
+  ]);
+});
+
 test('alerts raise a node, unless they were taken, silenced or are moot', () => {
   const nodes = ['calm', 'taken', 'silenced', 'warned', 'critical'].map((name) => node(name));
   const alerts = new Map([

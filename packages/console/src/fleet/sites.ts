@@ -23,7 +23,7 @@ export function sitesOf(nodes: readonly OverviewNode[], alerts: AlertsByNode): S
     const rank = urgency(node, alerts.get(node.name));
     if (rank === RANKS.down) site.down += 1;
     else if (rank <= RANKS.critical) site.critical += 1;
-    else if (rank === RANKS.warning) site.warning += 1;
+    else if (rank <= RANKS.warning) site.warning += 1;
   }
   return [...sites.values()].toSorted((a, b) => a.site.localeCompare(b.site, 'en', { numeric: true }));
 }

@@ -60,12 +60,14 @@ export const RANKS = {
   calling: 1,
   broken: 2,
   critical: 3,
-  warning: 4,
-  pending: 5,
-  awaited: 6,
-  up: 7,
-  revoked: 8,
-  retired: 9,
+  /** A warning that asks for somebody, before one that is only read off the figures. */
+  warned: 4,
+  warning: 5,
+  pending: 6,
+  awaited: 7,
+  up: 8,
+  revoked: 9,
+  retired: 10,
 } as const;
 
 /** How much a node wants attention, as one of `RANKS`. `alerts` are its open ones. */
@@ -78,5 +80,6 @@ export function urgency(node: OverviewNode, alerts: readonly AlertView[] = NONE)
   const { disk, memory, behind } = bounds.value;
   const levels = [levelOf(node.disk.usageRatio, disk), levelOf(node.memory.usageRatio, memory)];
   if (levels.includes('critical') || levelOf(bytesBehind(node), behind) !== 'normal') return RANKS.critical;
-  return calling === 'warning' || levels.includes('warning') || isLocked(node) ? RANKS.warning : RANKS.up;
+  if (calling === 'warning') return RANKS.warned;
+  return levels.includes('warning') || isLocked(node) ? RANKS.warning : RANKS.up;
 }
