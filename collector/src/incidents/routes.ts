@@ -56,7 +56,7 @@ const AlertQuery = Type.Object({
       description: 'Of an open one now; of one that is over, the worst it was.',
     }),
   ),
-  limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,2}$', description: `A number up to ${LIMIT_MAX}; ${LIMIT} unless given.` })),
+  limit: Type.Optional(Type.String({ pattern: '^[1-9][0-9]{0,2}$', description: `a number up to ${LIMIT_MAX}; ${LIMIT} unless given` })),
   before: Type.Optional(Type.String({ description: 'An id: only those that opened before it.' })),
 });
 type AlertQuery = Static<typeof AlertQuery>;

@@ -127,8 +127,10 @@ export function loadOptions<const D extends OptionDeclarations>(
     for (const { path, text } of check(right)) mistakes.push(`${placeOf(key, path)}: ${key}: ${text}`);
   }
   if (mistakes.length > 0) {
-    const noun = mistakes.length === 1 ? 'one mistake' : `${mistakes.length} mistakes`;
-    throw new OperationalFailure(`${noun} in the configuration:\n${shortList(mistakes)}\nSee ${program} --help.`, EXIT.configuration);
+    // A parser says some things twice.
+    const different = [...new Set(mistakes)];
+    const noun = different.length === 1 ? 'one mistake' : `${different.length} mistakes`;
+    throw new OperationalFailure(`${noun} in the configuration:\n${shortList(different)}\nSee ${program} --help.`, EXIT.configuration);
   }
   return { values: values as OptionValues<D>, sources: origin, file: file?.path, placeOf };
 }
