@@ -172,7 +172,7 @@ class RunningAgent implements Agent {
     // Of the beginning: what a slow probe delays is not when the others looked.
     const takenAt = Math.round(clock.wallMs());
     const monotonicMs = Math.round(clock.monotonicMs() * 1000) / 1000;
-    const collection = await this.#runner.collect();
+    const collection = await this.#runner.collect(monotonicMs);
     this.#notePostgres(collection.observations);
     const sequence = ++this.#sequence;
     const observations = this.#observations.select(collection.observations, spool.state().lost);

@@ -12,6 +12,8 @@ export interface ProbeContext {
   /** Records a document for what is not a number. */
   observe(observation: Observation): void;
   readonly clock: Clock;
+  /** The report's own moment (its monotonicMs) on the clock that nobody sets: what was seen between two reports is placed by it. */
+  readonly takenMs: number;
   /** Aborted when the probe's time is up; whatever it records afterwards is thrown away. */
   readonly signal: AbortSignal;
 }

@@ -73,9 +73,10 @@ export class ProbeRunner {
   /**
    * One collection. Takes as long as the slowest probe that is due, and never longer than its timeout.
    * Collections asked for at the same time follow each other: two at once would see each probe busy.
+   * `takenMs`: the report's moment on the monotonic clock; now unless told.
    */
-  collect(): Promise<Collection> {
-    const collected = this.#turn.then(() => this.#collect());
+  collect(takenMs?: number): Promise<Collection> {
+    const collected = this.#turn.then(() => this.#collect(takenMs ?? this.#clock.monotonicMs()));
     this.#turn = collected.catch(() => undefined);
     return collected;
   }
@@ -97,13 +98,13 @@ export class ProbeRunner {
     );
   }
 
-  async #collect(): Promise<Collection> {
+  async #collect(takenMs: number): Promise<Collection> {
     const collection: Collection = { blocks: [], observations: [] };
     const now = this.#clock.monotonicMs();
     const slow: Promise<void>[] = [];
     for (const runnable of this.#runnables) {
       if (now - runnable.startedMs < periodMs(runnable) - EARLY_MS) continue;
-      const pending = this.#start(runnable, collection);
+      const pending = this.#start(runnable, collection, takenMs);
       if (pending !== undefined) slow.push(pending);
     }
     await Promise.all(slow);
@@ -117,7 +118,7 @@ export class ProbeRunner {
   }
 
   /** Starts a probe. One that is done when it returns costs neither a promise nor a timer: most are. */
-  #start(runnable: Runnable, collection: Collection): Promise<void> | undefined {
+  #start(runnable: Runnable, collection: Collection, takenMs: number): Promise<void> | undefined {
     const { probe, state } = runnable;
     const now = this.#clock.monotonicMs();
     if (runnable.running !== undefined) {
@@ -127,7 +128,7 @@ export class ProbeRunner {
     }
     runnable.startedMs = now;
     state.lastRunAt = this.#clock.wallMs();
-    const run = new Run(probe.name, runnable.recorders, this.#clock);
+    const run = new Run(probe.name, runnable.recorders, this.#clock, takenMs);
     try {
       const outcome = probe.collect(run);
       if (outcome instanceof Promise) return this.#wait(runnable, run, outcome, collection);
@@ -183,6 +184,7 @@ export class ProbeRunner {
 /** What one run of a probe records. Once it is over, whatever still comes goes nowhere. */
 class Run implements ProbeContext {
   readonly clock: Clock;
+  readonly takenMs: number;
   readonly #probe: string;
   readonly #recorders: Map<string, BlockRecorder>;
   readonly #used = new Set<BlockRecorder>();
@@ -190,7 +192,8 @@ class Run implements ProbeContext {
   #abort: AbortController | undefined;
   #over = false;
 
-  constructor(probe: string, recorders: Map<string, BlockRecorder>, clock: Clock) {
+  constructor(probe: string, recorders: Map<string, BlockRecorder>, clock: Clock, takenMs: number) {
+    this.takenMs = takenMs;
     this.#probe = probe;
     this.#recorders = recorders;
     this.clock = clock;
