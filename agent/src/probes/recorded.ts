@@ -33,6 +33,7 @@ export async function record(probe: Probe, recorder = new BlockRecorder(probe.na
     block: () => recorder,
     observe: (observation) => void observations.push(observation),
     clock,
+    takenMs: clock.monotonicMs(),
     signal: new AbortController().signal,
   });
   const block = recorder.take();
