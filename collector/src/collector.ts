@@ -101,6 +101,8 @@ export interface Parts {
 }
 
 const PARTITION_SCHEDULE = '7 * * * *';
+/** What the LSN history of a day is rebuilt from, wherever in its day that begins. */
+const TRACK_DAYS = 2;
 
 /** Starts a collector. Rejects with an OperationalFailure that says what to do when something it needs is not to be had. */
 export async function startCollector(options: CollectorOptions): Promise<StartedCollector> {
@@ -341,6 +343,7 @@ async function keepPartitions(database: Database, { configuration, log, lifecycl
     [
       { name: 'reports', keepDays: config.rawDays },
       { name: 'observations', keepDays: config.observationDays },
+      { name: 'tracks', keepDays: TRACK_DAYS },
     ],
     clock,
     partitionLog,

@@ -1,5 +1,5 @@
 /**
- * Partitions by UTC day of the two big tables: made ahead of time, made on the way in for late reports
+ * Partitions by UTC day of the big tables: made ahead of time, made on the way in for late reports
  * within the accepted bounds, and dropped whole when their retention is over. Nothing is deleted by row.
  */
 import type { Clock, Log } from '@tidemark/service';
@@ -9,7 +9,7 @@ const DAY_MS = 86_400_000;
 const DAYS_AHEAD = 2;
 
 export interface PartitionedTable {
-  name: 'reports' | 'observations';
+  name: 'reports' | 'observations' | 'tracks';
   keepDays: number;
 }
 
@@ -21,7 +21,7 @@ export class Partitions {
   readonly #tables: readonly PartitionedTable[];
   readonly #clock: Clock;
   readonly #log: Log;
-  /** Days for which both tables have their partition. */
+  /** Days for which all tables have their partition. */
   readonly #made = new Set<number>();
 
   constructor(database: Database, tables: readonly PartitionedTable[], clock: Clock, log: Log) {

@@ -146,6 +146,8 @@ export interface MemberFigures {
   readonly why: string;
   readonly lag: Lag | undefined;
   readonly edgeLag: Lag | undefined;
+  /** The lag less the delay that is configured (recovery_min_apply_delay): what alarms are judged on. */
+  readonly excess: LagBounds | undefined;
   readonly transportBytes: number | undefined;
   readonly replayBytes: number | undefined;
   readonly catchup: 'caught_up' | 'converging' | 'never' | 'unknown';

@@ -51,6 +51,7 @@ async function makeWorld(database: Database): Promise<World> {
     [
       { name: 'reports', keepDays: 30 },
       { name: 'observations', keepDays: 7 },
+      { name: 'tracks', keepDays: 2 },
     ],
     clock,
     log,

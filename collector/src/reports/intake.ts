@@ -8,6 +8,7 @@ import {
   ProblemError,
   fromWireValue,
   type Acknowledgement,
+  type Layout,
   type Observation,
   type Report,
   type ReportRequest,
@@ -16,7 +17,7 @@ import {
 import type { Clock, Log } from '@tidemark/service';
 import type { Database } from '../db/pool.ts';
 import type { NodeRecord } from '../fleet/node.ts';
-import type { AcceptedBlock, ReportStream } from '../stream/stream.ts';
+import type { AcceptedBlock, AcceptedReport, ReportStream } from '../stream/stream.ts';
 import { describeBlock, storableText, type KnownLayout } from './layouts.ts';
 import { NodeIntake, type BootIntake } from './node-intake.ts';
 import { placeInTime } from './report-time.ts';
@@ -29,6 +30,15 @@ export interface IntakeMetrics {
   samples(count: number): void;
 }
 
+/** What the collector itself works out of a report: a block like any other. */
+export interface DerivedBlock {
+  readonly layout: Layout;
+  readonly values: readonly (number | null)[];
+}
+
+/** A report before it is published, with its moment as exactly as it can be known. */
+export type ArrivedReport = AcceptedReport & { readonly steadyAt: number };
+
 export interface IntakeOptions {
   database: Database;
   stream: ReportStream;
@@ -38,6 +48,8 @@ export interface IntakeOptions {
   metrics: IntakeMetrics;
   /** Told at each request: who was heard, and how far its clock is off (collector's less agent's, milliseconds). */
   onHeard: (node: NodeRecord, agent: ReportRequest['agent'], clockOffsetMs: number) => void;
+  /** Called for a report whenever it comes, until it is committed; the blocks are judged, shown and stored with those of the agent. */
+  derive?: (report: ArrivedReport) => readonly DerivedBlock[];
 }
 
 type Refusal = Acknowledgement['refused'][number];
@@ -132,21 +144,22 @@ export class ReportIntake {
     const decoded = decode(intake, report);
     if ('missing' in decoded) return answer.layoutsMissing(decoded.missing);
     if ('code' in decoded) return answer.refuse(report, decoded.code, decoded.detail);
-    const { layouts, blocks, valueCount } = decoded;
+    const { layouts, blocks } = decoded;
     const observations = changedObservations(intake, report.observations ?? [], time.at);
-    if (boot.published.add(sequence)) {
-      this.#options.stream.publish({
-        node: intake.node,
-        bootId: boot.bootId,
-        sequence,
-        at: time.at,
-        receivedAt,
-        live: time.live,
-        partial: report.partial === true,
-        blocks,
-        observations: report.observations ?? [],
-      });
-    }
+    const arrived = {
+      node: intake.node,
+      bootId: boot.bootId,
+      sequence,
+      at: time.at,
+      steadyAt: time.steadyAt,
+      receivedAt,
+      live: time.live,
+      partial: report.partial === true,
+      blocks,
+      observations: report.observations ?? [],
+    };
+    const valueCount = decoded.valueCount + this.#derive(intake, arrived, layouts);
+    if (boot.published.add(sequence)) this.#options.stream.publish(arrived);
     const written = this.#options.writer
       .write({ intake, boot, sequence, at: time.at, layouts, blocks: blocks.map((b) => b.values), valueCount, observations })
       .catch((error: unknown) => {
@@ -158,6 +171,19 @@ export class ReportIntake {
     boot.pending.set(sequence, written);
     answer.samples += valueCount;
     answer.wait(report, written);
+  }
+
+  /** Appends what follows from the report to its blocks; returns how many values that is. */
+  #derive(intake: NodeIntake, report: ArrivedReport & { blocks: AcceptedBlock[] }, layouts: KnownLayout[]): number {
+    let valueCount = 0;
+    for (const { layout, values } of this.#options.derive?.(report) ?? []) {
+      let known = intake.layouts.get(layout.hash);
+      if (known === undefined) intake.remember((known = { hash: layout.hash, layout: describeBlock(layout), id: undefined }));
+      layouts.push(known);
+      report.blocks.push({ layout: known.layout, values });
+      valueCount += values.length;
+    }
+    return valueCount;
   }
 
   #count(answer: Answer): void {

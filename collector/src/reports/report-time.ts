@@ -48,6 +48,8 @@ export class ClockOffset {
 export interface ReportTime {
   /** Milliseconds since 1970 on the collector's clock, as near as can be known. */
   at: number;
+  /** The same by the agent's steady clock and the offset as it was measured, however small: for what compares moments of several nodes. */
+  steadyAt: number;
   live: boolean;
 }
 
@@ -70,9 +72,13 @@ interface Sent {
 export function placeInTime(report: Taken, request: Sent, offsetMs: number, receivedAt: number): ReportTime | string {
   const wallAgeMs = request.sentAt - report.takenAt;
   let ageMs = wallAgeMs;
+  let steadyAgeMs = wallAgeMs;
   if (report.bootId === request.bootId) {
     const monotonicAgeMs = request.sentMonotonicMs - report.monotonicMs;
-    if (monotonicAgeMs >= 0 && Math.abs(monotonicAgeMs - wallAgeMs) > LIMITS.clockOffsetMs) ageMs = monotonicAgeMs;
+    if (monotonicAgeMs >= 0) {
+      steadyAgeMs = monotonicAgeMs;
+      if (Math.abs(monotonicAgeMs - wallAgeMs) > LIMITS.clockOffsetMs) ageMs = monotonicAgeMs;
+    }
   }
   const correctionMs = Math.abs(offsetMs) > LIMITS.clockOffsetMs ? offsetMs : 0;
   const at = Math.round(request.sentAt - ageMs + correctionMs);
@@ -80,5 +86,5 @@ export function placeInTime(report: Taken, request: Sent, offsetMs: number, rece
   if (at > receivedAt + LIMITS.futureMs) return `It says it was taken ${Math.round((at - receivedAt) / 1000)} s from now.`;
   if (at < receivedAt - LIMITS.pastMs)
     return `It says it was taken ${Math.round((receivedAt - at) / 86_400_000)} days ago; at most ${LIMITS.pastMs / 86_400_000} are accepted.`;
-  return { at, live: ageMs <= LIMITS.liveAgeMs };
+  return { at, steadyAt: request.sentAt - steadyAgeMs + offsetMs, live: ageMs <= LIMITS.liveAgeMs };
 }

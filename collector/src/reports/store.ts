@@ -3,7 +3,7 @@
  * is stored once, in one implicit transaction: what it returns has been committed.
  */
 import { createHash } from 'node:crypto';
-import type { Observation } from '@tidemark/protocol';
+import { POSTGRES_TRACK, type Observation } from '@tidemark/protocol';
 import type { Database } from '../db/pool.ts';
 import { describeBlock, type KnownLayout } from './layouts.ts';
 import { SequenceSet } from './sequences.ts';
@@ -74,6 +74,12 @@ SELECT node_id, kind, instance, version, at, document FROM newest
 UNION ALL
 SELECT node_id, kind, instance, version, at, document FROM incoming WHERE late`;
 
+/** Wanted for a day, and new with every report: they are kept apart. */
+const INSERT_TRACKS = `
+INSERT INTO tracks (node_id, instance, at, document)
+SELECT node_id, instance, to_timestamp(at / 1000), document::jsonb
+FROM unnest($1::int[], $2::text[], $3::float8[], $4::text[]) AS t (node_id, instance, at, document)`;
+
 const FLOAT8_OID = 701;
 
 /** PostgreSQL's binary form of a one-dimensional float8[] (array_recv): big-endian, a length of -1 for NULL. */
@@ -121,10 +127,22 @@ export async function insertBatch(database: Database, rows: readonly ReportRow[]
     expectLedgers(answer, ledgersExpected);
     const isFresh = new Set(answer.boots?.map((boot, i) => `${boot}:${answer.sequences![i]!}`));
     const wanted = observations.filter(({ boot, sequence }) => isFresh.has(`${boot}:${sequence}`));
-    if (wanted.length > 0)
-      await client.query({ name: 'insert-observations', text: INSERT_OBSERVATIONS, values: observationParameters(wanted) });
+    const tracks = wanted.filter(isTrack);
+    const others = tracks.length === 0 ? wanted : wanted.filter((row) => !isTrack(row));
+    if (others.length > 0)
+      await client.query({ name: 'insert-observations', text: INSERT_OBSERVATIONS, values: observationParameters(others) });
+    if (tracks.length > 0) await client.query({ name: 'insert-tracks', text: INSERT_TRACKS, values: trackParameters(tracks) });
   });
 }
+
+const isTrack = ({ observation }: ObservationRow): boolean => observation.kind === POSTGRES_TRACK;
+
+const trackParameters = (rows: readonly ObservationRow[]): unknown[] => [
+  rows.map((r) => r.nodeId),
+  rows.map((r) => r.observation.instance),
+  rows.map((r) => r.at),
+  rows.map((r) => r.text),
+];
 
 interface BatchAnswer {
   ledgers: number;

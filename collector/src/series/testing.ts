@@ -52,6 +52,7 @@ export class StoredFleet {
     const tables = [
       { name: 'reports' as const, keepDays: 30 },
       { name: 'observations' as const, keepDays: 30 },
+      { name: 'tracks' as const, keepDays: 2 },
     ];
     const partitions = new Partitions(database, tables, clock, log);
     const metrics = { batchCommitted() {}, reports() {}, samples() {} };

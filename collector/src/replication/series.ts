@@ -1,0 +1,229 @@
+/**
+ * What the collector works out about replication, as series like those of an agent: a block that is appended to the report
+ * of the node they are about, so that rules judge them, charts have them and Prometheus scrapes them like any other. A label
+ * never holds what changes by itself, so that a series lasts as long as what it is about.
+ */
+import { layoutHash, REPLICATION_STATES, type Labels, type Layout, type SeriesDescription } from '@tidemark/protocol';
+import type { ClusterFigures, ClusterTopology, Lag, Member, MemberFigures, SlotFigures } from './model.ts';
+
+interface Gauge {
+  readonly name: string;
+  readonly unit: string;
+  readonly type: 'gauge' | 'counter';
+  readonly help: string;
+}
+
+const declared: Gauge[] = [];
+function gauge(name: string, unit: string, help: string, type: Gauge['type'] = 'gauge'): Gauge {
+  const one = { name, unit, type, help };
+  declared.push(one);
+  return one;
+}
+
+const lagSeconds = gauge(
+  'tidemark_replication_lag_seconds',
+  'seconds',
+  'The age of the oldest WAL of the primary that this replica has not replayed; 0 when it has replayed all there was. The likeliest value between the bounds.',
+);
+const lagLower = gauge('tidemark_replication_lag_seconds_lower', 'seconds', 'The lower bound of the lag: it is at least that.');
+const lagUpper = gauge(
+  'tidemark_replication_lag_seconds_upper',
+  'seconds',
+  'The upper bound of the lag; +Inf when nobody knows, as the primary has not been seen.',
+);
+const lagAlarm = gauge(
+  'tidemark_replication_lag_alarm_seconds',
+  'seconds',
+  'What alarms are judged on: the lower bound of the lag, less the delay that is configured (recovery_min_apply_delay).',
+);
+const edgeLag = gauge(
+  'tidemark_replication_edge_lag_seconds',
+  'seconds',
+  'The lag behind the server that this replica receives from; in a cascade less than that behind the primary.',
+);
+const lagBytes = gauge('tidemark_replication_lag_bytes', 'bytes', 'WAL of the primary that this replica has not replayed.');
+const transportBytes = gauge(
+  'tidemark_replication_transport_bytes',
+  'bytes',
+  'WAL that the server upstream has and this replica has not received.',
+);
+const replayBytes = gauge('tidemark_replication_replay_bytes', 'bytes', 'WAL that this replica has received and not replayed.');
+const catchup = gauge(
+  'tidemark_replication_catchup_seconds',
+  'seconds',
+  'Until this replica has caught up at the present rates; 0 when it has, +Inf when it never will.',
+);
+const state = gauge('tidemark_replication_state', '', '1 for the state the server is in, 0 for the others.');
+const slotHeld = gauge('tidemark_replication_slot_held_seconds', 'seconds', 'The age of the oldest WAL that the slot keeps (lower bound).');
+const slotRetained = gauge('tidemark_replication_slot_retained_bytes', 'bytes', 'WAL that the slot keeps.');
+const slotLag = gauge(
+  'tidemark_replication_slot_lag_seconds',
+  'seconds',
+  "The age of the oldest WAL that the slot's consumer has not confirmed (lower bound); logical slots.",
+);
+const slotLostIn = gauge(
+  'tidemark_replication_slot_lost_in_seconds',
+  'seconds',
+  'Until the slot is lost at the present rate of writing; absent when it is in no danger.',
+);
+const slotDiskFullIn = gauge(
+  'tidemark_replication_slot_disk_full_in_seconds',
+  'seconds',
+  'Until the WAL that the slot keeps fills the disk, at the present rate; absent when it is in no danger.',
+);
+const slotState = gauge('tidemark_replication_slot_state', '', '1 for the wal_status the slot is in, 0 for the others.');
+const slotInactive = gauge(
+  'tidemark_replication_slot_inactive',
+  '',
+  '1 when nobody uses the slot. Temporary and synchronised slots are left out.',
+);
+const syncMissing = gauge(
+  'tidemark_replication_sync_standbys_missing',
+  '',
+  'Synchronous standbys that commits need and that are not there: with the last one missing, commits wait.',
+);
+const syncWaiting = gauge('tidemark_replication_sync_waiting', '', 'Sessions whose commit waits for a synchronous standby.');
+const splitBrain = gauge(
+  'tidemark_replication_split_brain',
+  '',
+  '1 on the server that should not be a primary while another one of the same cluster is.',
+);
+const withoutPrimary = gauge(
+  'tidemark_replication_without_primary_seconds',
+  'seconds',
+  'For how long nothing has shown that the cluster has a primary; 0 while it has one. Told by one of its replicas.',
+);
+const rpo = gauge(
+  'tidemark_replication_rpo_bytes',
+  'bytes',
+  'What would be lost if the primary were lost now: WAL of it that no replica has flushed.',
+);
+const changes = gauge(
+  'tidemark_replication_topology_changes_total',
+  '',
+  'Changes of who is primary, told by one server of the cluster at each site.',
+  'counter',
+);
+
+/** For the reference page and the rules' check. */
+export const REPLICATION_SERIES: readonly Gauge[] = declared;
+
+const WAL_STATUSES = ['reserved', 'extended', 'unreserved', 'lost'] as const;
+
+/** What only the whole cluster knows, to be told by one of its servers. */
+export interface ClusterDuty {
+  readonly isIntruder: boolean;
+  /** Losses of a primary that this server tells of: the node that was lost, and for how long, 0 once it is over. */
+  readonly losses: readonly { readonly lostNode: string; readonly ms: number }[];
+  readonly rpoBytes: number | undefined;
+  readonly topologyChanges: number;
+}
+
+/** A block in the making: series and values position for position. */
+class Block {
+  readonly series: SeriesDescription[] = [];
+  readonly values: (number | null)[] = [];
+  readonly #base: Labels;
+
+  constructor(base: Labels) {
+    this.#base = base;
+  }
+
+  add({ name, unit, type, help }: Gauge, value: number | null | undefined, labels: Labels = []): void {
+    this.series.push({ name, unit, type, help, labels: labels.length === 0 ? [...this.#base] : [...this.#base, ...labels] });
+    this.values.push(value ?? null);
+  }
+}
+
+const seconds = (ms: number | undefined): number | null => (ms === undefined ? null : ms / 1_000);
+
+function addLag(block: Block, figures: MemberFigures, labels: Labels): void {
+  const { lag, excess } = figures;
+  block.add(lagSeconds, seconds(lag?.value), labels);
+  block.add(lagLower, seconds(lag?.lower), labels);
+  block.add(lagUpper, seconds(lag?.upper), labels);
+  block.add(lagAlarm, seconds(excess?.lower), labels);
+  block.add(lagBytes, lag?.bytes, labels);
+  block.add(edgeLag, seconds(figures.edgeLag?.value), labels);
+  block.add(transportBytes, figures.transportBytes, labels);
+  block.add(replayBytes, figures.replayBytes, labels);
+  block.add(catchup, figures.catchup === 'never' ? Number.POSITIVE_INFINITY : seconds(figures.catchupMs), labels);
+}
+
+function addState(block: Block, figures: MemberFigures, labels: Labels): void {
+  for (const one of REPLICATION_STATES) block.add(state, figures.state === one ? 1 : 0, [...labels, ['state', one]]);
+}
+
+function addSlot(block: Block, slot: SlotFigures, seen: { active: boolean | null; walStatus: string | null; ignored: boolean }): void {
+  const labels: Labels = [['slot_name', slot.name]];
+  const lower = (lag: Lag | { lower: number } | undefined): number | null => seconds(lag?.lower);
+  block.add(slotRetained, slot.retainedBytes, labels);
+  block.add(slotHeld, lower(slot.held), labels);
+  block.add(slotLag, lower(slot.lag), labels);
+  block.add(slotLostIn, seconds(slot.lostInMs), labels);
+  block.add(slotDiskFullIn, seconds(slot.diskFullInMs), labels);
+  if (!seen.ignored) block.add(slotInactive, seen.active === null ? null : seen.active ? 0 : 1, labels);
+  for (const status of WAL_STATUSES)
+    block.add(slotState, seen.walStatus === null ? null : seen.walStatus === status ? 1 : 0, [...labels, ['wal_status', status]]);
+}
+
+/** Writes the blocks of instances, and keeps a layout for as long as the same series come. */
+export class SeriesWriter {
+  readonly #layouts = new Map<string, { signature: string; layout: Layout }>();
+
+  /** Everything about one watched member: itself, the replicas that only it knows, its slots. */
+  blockOf(
+    member: Member,
+    { cluster, figures, duty }: { cluster: ClusterTopology; figures: ClusterFigures; duty: ClusterDuty },
+  ): { layout: Layout; values: readonly (number | null)[] } {
+    const { instance } = member.sighting!;
+    const block = new Block([
+      ['server', instance],
+      ['cluster', cluster.systemIdentifier],
+    ]);
+    const own = figures.members.get(member.id);
+    if (own !== undefined) {
+      if (member.role === 'replica') addLag(block, own, []);
+      addState(block, own, []);
+    }
+    for (const other of cluster.members) {
+      if (other.sighting !== undefined || other.upstream?.id !== member.id) continue;
+      const known = figures.members.get(other.id);
+      if (known === undefined) continue;
+      const labels: Labels = [['replica', other.name]];
+      if (other.role === 'replica') addLag(block, known, labels);
+      addState(block, known, labels);
+    }
+    const slots = member.sighting!.document?.slots ?? [];
+    for (const slot of figures.slots) {
+      if (slot.instanceId !== member.id) continue;
+      const seen = slots.find(({ name }) => name === slot.name);
+      if (seen === undefined || seen.temporary === true) continue;
+      addSlot(block, slot, { active: seen.active, walStatus: seen.walStatus, ignored: seen.synced === true });
+    }
+    if (figures.synchronous !== undefined && cluster.primary.id === member.id) {
+      const { required, present, waiting } = figures.synchronous;
+      block.add(syncMissing, Math.max(0, required - present));
+      block.add(syncWaiting, waiting);
+    }
+    block.add(splitBrain, duty.isIntruder ? 1 : 0);
+    if (duty.rpoBytes !== undefined) block.add(rpo, duty.rpoBytes);
+    block.add(changes, duty.topologyChanges);
+    for (const { lostNode, ms } of duty.losses) block.add(withoutPrimary, ms / 1_000, [['lost_node', lostNode]]);
+    return { layout: this.#layoutOf(member.id, instance, block.series), values: block.values };
+  }
+
+  forget(id: string): void {
+    this.#layouts.delete(id);
+  }
+
+  #layoutOf(id: string, instance: string, series: SeriesDescription[]): Layout {
+    const signature = series.map(({ name, labels }) => `${name}${JSON.stringify(labels)}`).join('\n');
+    const known = this.#layouts.get(id);
+    if (known?.signature === signature) return known.layout;
+    const described = { probe: 'replication', instance, series };
+    const layout = { hash: layoutHash(described), ...described };
+    this.#layouts.set(id, { signature, layout });
+    return layout;
+  }
+}
