@@ -12,3 +12,4 @@ export * from './query.ts';
 export * from './replication.ts';
 export * from './report.ts';
 export * from './rule.ts';
+export * from './synchronous.ts';
