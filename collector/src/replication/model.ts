@@ -111,6 +111,31 @@ export interface MemberMemory {
   readonly timeline: number | undefined;
   /** Furthest position it was seen to have written itself or received. */
   readonly lastLsn: string | undefined;
+  // What follows is topology's own business, and absent from what an older collector kept.
+  /** Everybody that was ever linked to each other has the same word here. */
+  readonly lineage?: string | undefined;
+  /** Where it streams from, when that fits nobody: two that stream from the same stranger are linked. */
+  readonly stranger?: string | undefined;
+  readonly lastUpstreamBy?: EdgeBasis | undefined;
+  readonly upstreamSince?: number | undefined;
+  readonly firstSeenAt?: number | undefined;
+  /** The start of its present run, by its own clock, as it says it. */
+  readonly startedAt?: string | undefined;
+  /** It was seen as a primary at this moment, and all the time since: one that stops being one has to restart. */
+  readonly primarySince?: number | undefined;
+  /** The same, and watched all the while: who comes back after a silence comes last. */
+  readonly writingSince?: number | undefined;
+  /** When `lastLsn` last rose. */
+  readonly movedAt?: number | undefined;
+  /** The promotions that its history is made of, oldest first, as far as they were seen. */
+  readonly branches?: readonly Branch[];
+}
+
+/** A promotion. Two that are promoted apart take the same timeline number: only all three together name a branch. */
+export interface Branch {
+  readonly timeline: number;
+  readonly forkLsn: string | undefined;
+  readonly by: InstanceId;
 }
 
 // ——— positions and lag ———
@@ -177,6 +202,8 @@ export interface ReplicationChange {
   readonly at: number;
   readonly systemIdentifier: string;
   readonly instanceId: InstanceId | undefined;
+  /** What that is called for people. */
+  readonly instanceName: string | undefined;
   readonly severity: 'info' | 'warning' | 'critical';
   readonly text: string;
   readonly details: Readonly<Record<string, string | number | boolean | null>>;

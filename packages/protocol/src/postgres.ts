@@ -72,6 +72,8 @@ export const PostgresReplication = Type.Object({
       latestEndLsn: MaybeString,
       latestEndTime: MaybeString,
       pid: Later(MaybeNumber),
+      /** When the receiver's process began (its backend_start): within moments of its sender's, whatever the addresses say. */
+      startedAt: Later(MaybeString),
       writtenLsn: Later(MaybeString),
       flushedLsn: Later(MaybeString),
       lastMessageAgoMs: Later(
