@@ -4,7 +4,7 @@
  * one holds a moment.
  */
 import type { AlertLevel } from '@tidemark/protocol';
-import type { Book, Delivery, Entry, Incident, Opening, Silence, Told } from './entry.ts';
+import { LOST_NODE, type Book, type Delivery, type Entry, type Incident, type Opening, type Silence, type Told } from './entry.ts';
 
 /** An entry with its place in the journal: positions only grow. An answer also says which alerts its message was about. */
 export type RecordedEntry = Entry & { readonly position: number; readonly about?: readonly string[] };
@@ -79,6 +79,7 @@ export class IncidentBook implements Book {
   /** Over and told, of late. */
   readonly #past = new Map<string, KeptIncident>();
   readonly #openByNode = new Map<number, Map<string, KeptIncident>>();
+  readonly #openBeyond = new Map<string, KeptIncident>();
   readonly #silences = new Map<string, KeptSilence>();
   readonly #deliveries = new Map<string, KeptDelivery>();
   readonly #gone = new Map<string, GoneChannel>();
@@ -113,6 +114,10 @@ export class IncidentBook implements Book {
 
   openOf(nodeId: number): Iterable<KeptIncident> {
     return this.#openByNode.get(nodeId)?.values() ?? [];
+  }
+
+  openBeyond(): Iterable<KeptIncident> {
+    return this.#openBeyond.values();
   }
 
   silences(): Iterable<KeptSilence> {
@@ -239,6 +244,9 @@ export class IncidentBook implements Book {
       if (open === undefined) this.#openByNode.set(nodeId, (open = new Map()));
       open.set(incidentId, incident);
     } else if (open?.delete(incidentId) === true && open.size === 0) this.#openByNode.delete(nodeId);
+    if (!incident.labels.some(([name]) => name === LOST_NODE)) return;
+    if (incident.closedAt === null) this.#openBeyond.set(incidentId, incident);
+    else this.#openBeyond.delete(incidentId);
   }
 
   #isUnderWay(incident: Incident): boolean {

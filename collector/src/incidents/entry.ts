@@ -110,6 +110,12 @@ export type Entry = Happening & {
   readonly epoch: number;
 };
 
+/**
+ * A label of an alert that one node tells about another one: that node's name. Where such an alert makes others moot, it does
+ * so on the node it names, and on every node for those that are about the same `cluster`.
+ */
+export const LOST_NODE = 'lost_node';
+
 /** What one destination was last told of an incident. */
 export interface Told {
   readonly status: 'firing' | 'resolved';
@@ -157,6 +163,8 @@ export interface Book {
   incident(id: string): Incident | undefined;
   /** Open, by node. */
   openOf(nodeId: number): Iterable<Incident>;
+  /** Open, and about more than the node that tells of it: those with a label LOST_NODE. */
+  openBeyond(): Iterable<Incident>;
   silences(): Iterable<Silence>;
   deliveries(): Iterable<Delivery>;
   /** Channels that answered "gone", and have not taken anything since. */

@@ -72,6 +72,40 @@ describe('alerts that make others moot', () => {
     expect(suppressorOf(book, book.incident('z')!), 'over').toBeUndefined();
   });
 
+  test('told by one node of another: on that other one, and on every node for the same cluster', () => {
+    const lost = openingOf('lost', {
+      rule: 'primary-lost',
+      nodeId: 3,
+      nodeName: 'db-3',
+      labels: [
+        ['cluster', '77'],
+        ['lost_node', 'db-1'],
+      ],
+    });
+    const moot = { suppressedBy: ['primary-lost'] };
+    const book = bookOf(
+      lost,
+      openingOf('on the lost node', { ...moot, rule: 'node-silent', nodeId: 1, nodeName: 'db-1' }),
+      openingOf('of the cluster', {
+        ...moot,
+        rule: 'disconnected',
+        nodeId: 2,
+        nodeName: 'db-2',
+        labels: [
+          ['cluster', '77'],
+          ['server', 'x'],
+        ],
+      }),
+      openingOf('of another cluster', { ...moot, rule: 'disconnected', nodeId: 2, nodeName: 'db-2', labels: [['cluster', '78']] }),
+      openingOf('another node', { ...moot, rule: 'node-silent', nodeId: 4, nodeName: 'db-4' }),
+      openingOf('does not name it', { rule: 'cpu-usage', nodeId: 1, nodeName: 'db-1' }),
+    );
+    const suppressed = [...book.incidents()].filter((incident) => suppressorOf(book, incident) !== undefined);
+    expect(suppressed.map(({ incidentId }) => incidentId)).toEqual(['on the lost node', 'of the cluster']);
+    book.apply({ kind: 'closed', incidentId: 'lost', reason: 'recovered', value: 0, why: '', id: '', at: 2, epoch: 1, position: 99 });
+    expect([...book.incidents()].some((incident) => suppressorOf(book, incident) !== undefined)).toBe(false);
+  });
+
   test('of a chain it is the end', () => {
     const book = bookOf(
       openingOf('a', { rule: 'lag', suppressedBy: ['postgres_down'] }),

@@ -5,7 +5,7 @@
  */
 import type { Labels, Matcher } from '@tidemark/protocol';
 import { compilePattern } from '../rules/pattern.ts';
-import type { Book, Incident, Silence } from './entry.ts';
+import { LOST_NODE, type Book, type Incident, type Silence } from './entry.ts';
 
 /** What a node is called now. */
 export interface NodeNames {
@@ -35,8 +35,8 @@ export function silenceOf(silences: Iterable<Silence>, incident: Incident, node:
 }
 
 /**
- * The open alert that makes this one moot: on the same node, of a rule it names, agreeing in every label that both have.
- * Of a chain it is the end. Rules that name each other in a circle cannot hush each other: the one that opened first
+ * The open alert that makes this one moot: of a rule it names, agreeing in every label that both have, and on the same node,
+ * or on another one that tells of this node or of the same cluster (LOST_NODE). Of a chain it is the end. Rules that name each other in a circle cannot hush each other: the one that opened first
  * counts. So there is always one that is told.
  */
 export function suppressorOf(book: Book, incident: Incident): Incident | undefined {
@@ -57,11 +57,24 @@ export function suppressorOf(book: Book, incident: Incident): Incident | undefin
   return first?.incidentId === incident.incidentId ? undefined : first;
 }
 
-function directSuppressors(book: Book, { nodeId, incidentId, suppressedBy, labels }: Incident): Incident[] {
+function directSuppressors(book: Book, incident: Incident): Incident[] {
+  const { nodeId, incidentId, suppressedBy, labels } = incident;
   if (suppressedBy.length === 0) return [];
-  return [...book.openOf(nodeId)].filter(
-    (other) => other.incidentId !== incidentId && suppressedBy.includes(other.rule) && agree(labels, other.labels),
-  );
+  const fits = (other: Incident): boolean =>
+    other.incidentId !== incidentId && suppressedBy.includes(other.rule) && agree(labels, other.labels);
+  const found = [...book.openOf(nodeId)].filter(fits);
+  for (const other of book.openBeyond()) if (other.nodeId !== nodeId && reaches(other, incident) && fits(other)) found.push(other);
+  return found;
+}
+
+/** Whether an alert that one node tells of another says what is wrong with this one, too. */
+function reaches({ labels }: Incident, incident: Incident): boolean {
+  const cluster = labelOf(labels, 'cluster');
+  return labelOf(labels, LOST_NODE) === incident.nodeName || (cluster !== undefined && cluster === labelOf(incident.labels, 'cluster'));
+}
+
+function labelOf(labels: Labels, name: string): string | undefined {
+  return labels.find(([label]) => label === name)?.[1];
 }
 
 function agree(a: Labels, b: Labels): boolean {

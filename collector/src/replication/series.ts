@@ -82,7 +82,11 @@ const syncMissing = gauge(
   '',
   'Synchronous standbys that commits need and that are not there: with the last one missing, commits wait.',
 );
-const syncWaiting = gauge('tidemark_replication_sync_waiting', '', 'Sessions whose commit waits for a synchronous standby.');
+const syncWaiting = gauge(
+  'tidemark_replication_sync_waiting',
+  '',
+  'Sessions whose commit waits while a synchronous standby that it needs is not there.',
+);
 const splitBrain = gauge(
   'tidemark_replication_split_brain',
   '',
@@ -203,8 +207,10 @@ export class SeriesWriter {
     }
     if (figures.synchronous !== undefined && cluster.primary.id === member.id) {
       const { required, present, waiting } = figures.synchronous;
-      block.add(syncMissing, Math.max(0, required - present));
-      block.add(syncWaiting, waiting);
+      const missing = Math.max(0, required - present);
+      block.add(syncMissing, missing);
+      // With all of them there a commit waits for a moment as a matter of course.
+      block.add(syncWaiting, missing > 0 ? waiting : 0);
     }
     block.add(splitBrain, duty.isIntruder ? 1 : 0);
     if (duty.rpoBytes !== undefined) block.add(rpo, duty.rpoBytes);

@@ -175,5 +175,5 @@ export interface LiveEvents {
   nodes: { at: string; nodes: OverviewNode[]; removed: string[] };
   alert: AlertView;
   /** Something about these changed: ask again. */
-  changed: { what: 'silences' | 'channels' | 'rules' | 'nodes' };
+  changed: { what: 'silences' | 'channels' | 'rules' | 'nodes' | 'replication' };
 }

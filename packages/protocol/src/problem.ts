@@ -22,6 +22,7 @@ export const PROBLEMS = {
   alert_unknown: { status: 404, title: 'No alert has this id' },
   silence_unknown: { status: 404, title: 'No silence has this id' },
   channel_unknown: { status: 404, title: 'No channel has this name' },
+  cluster_unknown: { status: 404, title: 'No PostgreSQL cluster is called that' },
   rule_unknown: { status: 404, title: 'No rule has this name' },
   method_not_allowed: { status: 405, title: 'This address does not take that method' },
   request_timeout: { status: 408, title: 'The request did not arrive in time' },
