@@ -49,6 +49,8 @@ export interface Statistics {
   record?(block: BlockRecorder): void;
   /** Merged into the document of the observation "postgres.replication". */
   readonly document?: Partial<PostgresReplication> | undefined;
+  /** Recorded once, with the collection in which they were read; the instance is the server. */
+  readonly observations?: readonly { readonly kind: string; readonly version: number; readonly document: unknown }[] | undefined;
   /** Rights found to be lacking although the server did not refuse, for example where values are hidden. */
   readonly missingRights?: readonly string[] | undefined;
 }
