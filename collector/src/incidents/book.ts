@@ -3,8 +3,8 @@
  * one about something that is not known, changes nothing. Incidents are replaced and never changed, so that whoever holds
  * one holds a moment.
  */
-import type { AlertLevel } from '@tidemark/protocol';
-import { LOST_NODE, type Book, type Delivery, type Entry, type Incident, type Opening, type Silence, type Told } from './entry.ts';
+import { LOST_NODE, type AlertLevel } from '@tidemark/protocol';
+import type { Book, Delivery, Entry, Incident, Opening, Silence, Told } from './entry.ts';
 
 /** An entry with its place in the journal: positions only grow. An answer also says which alerts its message was about. */
 export type RecordedEntry = Entry & { readonly position: number; readonly about?: readonly string[] };

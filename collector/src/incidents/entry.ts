@@ -110,12 +110,6 @@ export type Entry = Happening & {
   readonly epoch: number;
 };
 
-/**
- * A label of an alert that one node tells about another one: that node's name. Where such an alert makes others moot, it does
- * so on the node it names, and on every node for those that are about the same `cluster`.
- */
-export const LOST_NODE = 'lost_node';
-
 /** What one destination was last told of an incident. */
 export interface Told {
   readonly status: 'firing' | 'resolved';

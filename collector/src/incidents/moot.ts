@@ -3,9 +3,9 @@
  * book and never recorded, so that it holds the moment the book changes; asked by the plan and by the API alike, so that
  * what is shown and what is done never differ. It keeps opening messages back, and never a resolve.
  */
-import type { Labels, Matcher } from '@tidemark/protocol';
+import { LOST_NODE, type Labels, type Matcher } from '@tidemark/protocol';
 import { compilePattern } from '../rules/pattern.ts';
-import { LOST_NODE, type Book, type Incident, type Silence } from './entry.ts';
+import type { Book, Incident, Silence } from './entry.ts';
 
 /** What a node is called now. */
 export interface NodeNames {

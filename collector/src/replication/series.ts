@@ -3,7 +3,7 @@
  * of the node they are about, so that rules judge them, charts have them and Prometheus scrapes them like any other. A label
  * never holds what changes by itself, so that a series lasts as long as what it is about.
  */
-import { layoutHash, REPLICATION_STATES, type Labels, type Layout, type SeriesDescription } from '@tidemark/protocol';
+import { layoutHash, LOST_NODE, REPLICATION_STATES, type Labels, type Layout, type SeriesDescription } from '@tidemark/protocol';
 import type { ClusterFigures, ClusterTopology, Lag, Member, MemberFigures, SlotFigures } from './model.ts';
 
 interface Gauge {
@@ -92,8 +92,10 @@ const splitBrain = gauge(
   '',
   '1 on the server that should not be a primary while another one of the same cluster is.',
 );
+/** Told by one node of another, with the label LOST_NODE. */
+export const WITHOUT_PRIMARY = 'tidemark_replication_without_primary_seconds';
 const withoutPrimary = gauge(
-  'tidemark_replication_without_primary_seconds',
+  WITHOUT_PRIMARY,
   'seconds',
   'For how long nothing has shown that the cluster has a primary; 0 while it has one. Told by one of its replicas.',
 );
@@ -215,7 +217,7 @@ export class SeriesWriter {
     block.add(splitBrain, duty.isIntruder ? 1 : 0);
     if (duty.rpoBytes !== undefined) block.add(rpo, duty.rpoBytes);
     block.add(changes, duty.topologyChanges);
-    for (const { lostNode, ms } of duty.losses) block.add(withoutPrimary, ms / 1_000, [['lost_node', lostNode]]);
+    for (const { lostNode, ms } of duty.losses) block.add(withoutPrimary, ms / 1_000, [[LOST_NODE, lostNode]]);
     return { layout: this.#layoutOf(member.id, instance, block.series), values: block.values };
   }
 

@@ -192,7 +192,7 @@ export const SHIPPED_RULES: readonly ShippedRule[] = [
     kind: 'threshold',
     title: 'Primary lost',
     metric: 'tidemark_replication_without_primary_seconds',
-    critical: { above: '45s', clear: '0s', clearAfter: '15s' },
+    critical: { above: '50s', clear: '0s', clearAfter: '15s' },
     ...text(
       'Nothing shows that the cluster has a primary: no server says it is one, and no replica receives anything.',
       'Look at the server that was the primary (label lost_node): does the machine answer, does PostgreSQL run, what does its log say last? If it cannot come back soon, promote the replica that is furthest (the replication page says which, and what would be lost), and keep the old one from starting as a primary.',

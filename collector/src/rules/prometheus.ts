@@ -3,6 +3,7 @@
  * express is said where it would stand, never left out in silence; the same rules and nodes make the same text.
  */
 import type { RuleView } from '@tidemark/protocol';
+import { WITHOUT_PRIMARY } from '../replication/series.ts';
 import { boundText, boundValue, holdText, valueText } from './bound-text.ts';
 import { durationText } from './duration.ts';
 import type { NodeFacts } from './layers.ts';
@@ -29,7 +30,7 @@ interface Part {
 const LEVELS = ['warning', 'critical'] as const;
 const LABEL_NAME = /^[a-zA-Z_][a-zA-Z0-9_]*$/;
 /** What tells apart two alerts of one rule on one node, for people; those that a series has not say nothing. */
-const SUBJECT_LABELS = ['mountpoint', 'server', 'application_name', 'client_addr', 'endpoint'];
+const SUBJECT_LABELS = ['mountpoint', 'server', 'application_name', 'client_addr', 'replica', 'slot_name', 'lost_node', 'endpoint'];
 /** Of these, what an alert has that makes others moot. */
 const SUPPRESSOR_LABELS = ['node', 'server', 'endpoint'];
 
@@ -216,7 +217,12 @@ function header(views: readonly RuleView[]): string {
     for (const by of suppressedBy) inhibitions.set(by, [...(inhibitions.get(by) ?? []), alertName(name)]);
   }
   // A silent node makes everything of it moot, a server or an endpoint that is down only what is said of itself.
-  const equalTo = (by: string): string => (views.find(({ name }) => name === by)?.metric == null ? 'node' : SUPPRESSOR_LABELS.join(', '));
+  const equalTo = (by: string): string => {
+    const metric = views.find(({ name }) => name === by)?.metric;
+    // A lost primary makes moot what its replicas say of themselves, on their own nodes.
+    if (metric === WITHOUT_PRIMARY) return 'cluster';
+    return metric == null ? 'node' : SUPPRESSOR_LABELS.join(', ');
+  };
   const rules = [...inhibitions].map(
     ([by, targets]) => `#   - source_matchers: ['alertname="${alertName(by)}"']
 #     target_matchers: ['alertname=~"${targets.join('|')}"']

@@ -166,6 +166,12 @@ export const Settings = Type.Object({
 export type Settings = Static<typeof Settings>;
 
 /**
+ * A label of a series that one node tells about another one: that node's name. Where an alert about such a series makes others
+ * moot, it does so on the node it names, and on every node for those that are about the same `cluster`.
+ */
+export const LOST_NODE = 'lost_node';
+
+/**
  * Server-sent events of `GET /api/events` (event name → JSON data). `life` comes at least every two seconds.
  * overview: the whole fleet, first and after a gap. nodes: rows that changed. alert: one that changed. rules: in force anew.
  */
