@@ -2,4 +2,5 @@
 export * from './fleet.ts';
 export * from './mock-alerts.ts';
 export * from './mock-api.ts';
+export * from './mock-replication.ts';
 export * from './serve.ts';

@@ -10,6 +10,7 @@ import { fakeFleet, type FakeFleet, type FakeFleetOptions } from './fleet.ts';
 import { MockAlerts, type AlertScene, type MockReply } from './mock-alerts.ts';
 import { MockEvents, type MockStream } from './mock-events.ts';
 import { MockNodes } from './mock-nodes.ts';
+import { mockReplication, type MockHost, type ReplicationScene } from './mock-replication.ts';
 import { mockChannels, mockRuleList, mockSettings, rulesOfNode } from './mock-rules.ts';
 
 /** `hang` takes requests and never answers; `cut` closes the connection; a problem answers with its document. */
@@ -26,6 +27,8 @@ export interface MockApiOptions extends FakeFleetOptions {
   now?: () => number;
   /** What the alerts shall be; none, without it. */
   alerts?: AlertScene;
+  /** Which PostgreSQL clusters there are; none, without it. */
+  replication?: ReplicationScene;
   /** How the event stream behaves; open, without it. */
   stream?: MockStream;
 }
@@ -39,6 +42,8 @@ export interface MockApi {
   endSessions(): void;
   /** Sets other alerts; open pages learn of it as from a collector that was started anew. */
   setAlerts(scene: AlertScene): void;
+  /** Other clusters; open pages are told that something changed. */
+  setReplication(scene: ReplicationScene): void;
   setStream(stream: MockStream): void;
   /** What the signed-in may: "read" may look, not change. */
   setRole(role: 'admin' | 'read'): void;
@@ -46,6 +51,8 @@ export interface MockApi {
   readonly events: MockEvents;
   /** Whole fleets told: asked for, or as a stream's first event. */
   readonly overviewsServed: number;
+  /** How often replication was asked for. */
+  readonly replicationsServed: number;
 }
 
 const SESSION_MS = 12 * 3_600_000;
@@ -82,6 +89,8 @@ export function mockApi(options: MockApiOptions): MockApi {
   let fleet: FakeFleet = fakeFleet(options, now());
   let trouble: MockTrouble = { kind: 'none' };
   let overviewsServed = 0;
+  let replicationsServed = 0;
+  let replication: ReplicationScene = options.replication ?? 'none';
   let role: 'admin' | 'read' = 'admin';
   let stream: MockStream = options.stream ?? 'open';
   const nodes = new MockNodes(now);
@@ -112,6 +121,13 @@ export function mockApi(options: MockApiOptions): MockApi {
       sessions.add(id);
       response.writeHead(204, { 'set-cookie': `tidemark_session=${id}; HttpOnly; SameSite=Strict; Path=/` }).end();
     });
+
+  /** Databases that report, replicas last, so that the links of the clusters lead to their nodes. */
+  const hosts = (): MockHost[] => {
+    const standing = overview().nodes.filter(({ up, postgres }) => up && postgres.some((server) => server.up === true));
+    const of = (role: 'primary' | 'replica') => standing.filter(({ postgres }) => postgres.some((server) => server.role === role));
+    return [...of('primary').slice(0, 1), ...of('replica').slice(0, 3)];
+  };
 
   const elsewhere = (method: string, url: URL, text: string): MockReply => {
     let body: Record<string, unknown>;
@@ -185,6 +201,10 @@ export function mockApi(options: MockApiOptions): MockApi {
       overviewsServed += 1;
       return events.join(response, stream === 'held');
     }
+    if (path === '/api/telemetry/replication') {
+      replicationsServed += 1;
+      return sendJson(request, response, mockReplication(replication, now(), hosts()));
+    }
     if (request.method !== 'GET' || !/^\/api\/telemetry\/(?:overview|nodes\/|series)/.test(path)) {
       if (role === 'read' && (request.method !== 'GET' || path === '/api/settings'))
         return sendProblem(response, 403, 'role_insufficient', 'This credential may look, but not change anything.');
@@ -240,6 +260,10 @@ export function mockApi(options: MockApiOptions): MockApi {
       alerts.set(scene, overview());
       events.end();
     },
+    setReplication(next) {
+      replication = next;
+      events.tell('changed', { what: 'replication' });
+    },
     setStream(next) {
       stream = next;
       events.end();
@@ -251,6 +275,9 @@ export function mockApi(options: MockApiOptions): MockApi {
     events,
     get overviewsServed() {
       return overviewsServed;
+    },
+    get replicationsServed() {
+      return replicationsServed;
     },
   };
 }

@@ -10,7 +10,7 @@ import { Notice } from './look/notice.tsx';
 import { ThemeShape, TideMark } from './look/symbols.tsx';
 import { nextTheme, theme } from './look/theme.ts';
 import { NodePage } from './node/node-page.tsx';
-import { addNodePage, alertPage, alertsPage, fetchPages, nodesPage, settingsPage } from './pages.ts';
+import { addNodePage, alertPage, alertsPage, fetchPages, nodesPage, replicationPage, settingsPage } from './pages.ts';
 import { fleetQuery, route, type Route } from './router.ts';
 import { SignIn } from './session/sign-in.tsx';
 
@@ -57,6 +57,9 @@ function Head(): JSX.Element {
             Fleet
           </a>
           <AlertsLink here={page === 'alerts' || page === 'alert'} />
+          <a href="/replication" {...here('replication')}>
+            Replication
+          </a>
           <a href="/nodes" {...here('nodes', 'add-node')}>
             Nodes
           </a>
@@ -104,6 +107,8 @@ function Page(): JSX.Element {
       return <alertsPage.Page tab={at.tab} />;
     case 'alert':
       return <alertPage.Page key={at.id} id={at.id} />;
+    case 'replication':
+      return <replicationPage.Page />;
     case 'settings':
       return <settingsPage.Page />;
     case 'unknown':
@@ -122,6 +127,7 @@ const TITLES: Record<Exclude<Route['page'], 'node' | 'alerts'>, string> = {
   nodes: 'Nodes',
   'add-node': 'Add a node',
   alert: 'Alert',
+  replication: 'Replication',
   settings: 'Settings',
   unknown: '',
 };

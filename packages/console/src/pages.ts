@@ -5,12 +5,13 @@ export const alertsPage = lazyPage(() => import('./alerts/alerts-page.tsx').then
 export const alertPage = lazyPage(() => import('./alerts/alert-page.tsx').then((module) => module.AlertPage));
 export const nodesPage = lazyPage(() => import('./nodes/nodes-page.tsx').then((module) => module.NodesPage));
 export const addNodePage = lazyPage(() => import('./nodes/add-page.tsx').then((module) => module.AddPage));
+export const replicationPage = lazyPage(() => import('./replication/replication-page.tsx').then((module) => module.ReplicationPage));
 export const settingsPage = lazyPage(() => import('./settings/settings-page.tsx').then((module) => module.SettingsPage));
 
 /** Fetches all of them while nothing else is to do: at night, with the collector gone, they are wanted. */
 export function fetchPages(): void {
   const fetch = (): void => {
-    for (const page of [alertsPage, alertPage, nodesPage, addNodePage, settingsPage]) page.fetch();
+    for (const page of [alertsPage, alertPage, replicationPage, nodesPage, addNodePage, settingsPage]) page.fetch();
   };
   // Safari has no requestIdleCallback.
   if (typeof requestIdleCallback === 'function') requestIdleCallback(fetch, { timeout: 5_000 });

@@ -10,6 +10,7 @@ export type Route =
   | { page: 'add-node' }
   | { page: 'alerts'; tab: AlertsTab }
   | { page: 'alert'; id: string }
+  | { page: 'replication' }
   | { page: 'settings' }
   | { page: 'unknown' };
 
@@ -22,6 +23,7 @@ const FIXED: Readonly<Record<string, Route>> = {
   '/alerts': { page: 'alerts', tab: 'open' },
   '/alerts/past': { page: 'alerts', tab: 'past' },
   '/alerts/silences': { page: 'alerts', tab: 'silences' },
+  '/replication': { page: 'replication' },
   '/settings': { page: 'settings' },
 };
 

@@ -13,6 +13,7 @@ import type {
   NodeList,
   NodeSummary,
   Overview,
+  Replication,
   RuleList,
   SeriesResponse,
   Settings,
@@ -75,6 +76,7 @@ export interface Api {
 
   /** `query` as `GET /api/telemetry/series` has it. */
   series(query: URLSearchParams, signal?: AbortSignal): Promise<Answer<SeriesResponse>>;
+  replication(signal?: AbortSignal): Promise<Answer<Replication>>;
   rules(signal?: AbortSignal): Promise<Answer<RuleList>>;
   /** As they stand for one node, every layer applied. */
   rulesFor(node: string, signal?: AbortSignal): Promise<Answer<RulesOfNode>>;
@@ -115,6 +117,7 @@ const isAlert = (body: unknown): body is AlertDetail =>
   isRecord(body) && isRecord(body['alert']) && Array.isArray(body['events']) && Array.isArray(body['telling']);
 const isSilences = (body: unknown): body is SilenceList => isRecord(body) && Array.isArray(body['silences']);
 const isSeries = (body: unknown): body is SeriesResponse => isRecord(body) && Array.isArray(body['series']);
+const isReplication = (body: unknown): body is Replication => isRecord(body) && Array.isArray(body['clusters']);
 const isRules = (body: unknown): body is RuleList => isRecord(body) && Array.isArray(body['rules']);
 const isRulesOfNode = (body: unknown): body is RulesOfNode => isRecord(body) && Array.isArray(body['rules']);
 const isChannels = (body: unknown): body is ChannelList => isRecord(body) && Array.isArray(body['channels']);
@@ -176,6 +179,7 @@ export function createApi(options: ApiOptions): Api {
     endSilence: (id) => act('DELETE', `/api/silences/${encodeURIComponent(id)}`),
 
     series: (query, signal) => get(`/api/telemetry/series?${query.toString()}`, isSeries, signal),
+    replication: (signal) => get('/api/telemetry/replication', isReplication, signal),
     rules: (signal) => get('/api/rules', isRules, signal),
     rulesFor: (node, signal) => get(`/api/rules/applies${queryOf({ node })}`, isRulesOfNode, signal),
     channels: (signal) => get('/api/channels', isChannels, signal),

@@ -17,6 +17,8 @@ export interface BoundsInForce {
   disk: Bounds;
   /** Bytes a replica may be behind. */
   behind: { warning: number; critical?: number };
+  /** Seconds of it, by the least that it may be. */
+  lag: Bounds;
   /** Of an HTTP endpoint, in seconds. */
   response: Bounds;
   errors: Bounds;
@@ -27,6 +29,7 @@ export const SHIPPED: BoundsInForce = {
   memory: { warning: 0.75, critical: 0.9 },
   disk: { warning: 0.7, critical: 0.85 },
   behind: { warning: 104_857_600 },
+  lag: { warning: 60, critical: 300 },
   response: { warning: 2, critical: 5 },
   errors: { warning: 0.01, critical: 0.05 },
 };
@@ -36,6 +39,7 @@ const METRICS: Record<keyof BoundsInForce, string> = {
   memory: 'tidemark_memory_usage_ratio',
   disk: 'tidemark_filesystem_usage_ratio',
   behind: 'tidemark_postgres_replica_bytes_behind',
+  lag: 'tidemark_replication_lag_seconds_lower',
   response: 'tidemark_http_response_seconds',
   errors: 'tidemark_http_error_ratio',
 };

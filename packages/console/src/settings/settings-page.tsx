@@ -13,6 +13,7 @@ import { rememberWho, who } from '../session/who.ts';
 import { rulesInForce } from './rules-in-force.ts';
 import { RulesSection } from './rules-section.tsx';
 import { Section } from './section.tsx';
+import './settings.css';
 import { StorageSection } from './storage-section.tsx';
 
 const EVERY_MS = 60_000;

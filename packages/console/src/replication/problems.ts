@@ -1,0 +1,165 @@
+/**
+ * What is wrong with a cluster, as sentences, worst first. Nothing is judged anew here: states, bounds and dangers are
+ * the collector's; what follows from another problem (a cascade behind a paused replica) is not told a second time. Pure.
+ */
+import type { ReplicationCluster, ReplicationEvent, ReplicationInstance } from '@tidemark/protocol';
+import { levelOf, type Bounds } from '../fleet/bounds.ts';
+import { formatBytes, formatDuration } from '../format/quantities.ts';
+import { catchupText, formatMinute, lagText, slotDanger, slotMood } from './words.ts';
+
+export interface Problem {
+  /** Stable while it lasts. */
+  key: string;
+  level: 'warning' | 'critical';
+  /** What it is, in a word or two. */
+  title: string;
+  text: string;
+}
+
+/** A slot that nobody uses and that keeps less than this is not worth a line. */
+const IDLE_SLOT_BYTES = 256 * 2 ** 20;
+
+const listed = (names: readonly string[]): string =>
+  names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} and ${names.at(-1) ?? ''}`;
+const sentence = (text: string): string => (/[.!?]$/.test(text.trim()) ? text.trim() : `${text.trim()}.`);
+const newest = (events: readonly ReplicationEvent[], kinds: readonly string[]): ReplicationEvent | undefined =>
+  events.filter(({ kind }) => kinds.includes(kind)).toSorted((a, b) => b.at.localeCompare(a.at))[0];
+const sinceText = (since: string | null, nowMs: number): string => (since === null ? '' : ` since ${formatMinute(since, nowMs)}`);
+
+/** Those that write, or did when they were last seen. */
+export const primariesOf = (cluster: ReplicationCluster): ReplicationInstance[] =>
+  cluster.instances.filter(({ role, state }) => role === 'primary' && state !== 'diverged');
+
+function ofPrimary(cluster: ReplicationCluster, nowMs: number): Problem[] {
+  const { primary, withoutPrimarySeconds, rpoBytes } = cluster;
+  if (cluster.splitBrain) {
+    const writers = primariesOf(cluster).filter(({ state }) => state !== 'down');
+    const event = newest(cluster.events, ['split_brain']);
+    const since =
+      event?.at ??
+      writers
+        .flatMap((each) => (each.since === null ? [] : [each.since]))
+        .toSorted()
+        .at(-1) ??
+      null;
+    const names = listed(writers.map(({ name }) => name));
+    const what = `${names} ${writers.length === 2 ? 'both' : 'all'} write${sinceText(since, nowMs)}; what one commits the other never gets. Stop all but one.`;
+    return [{ key: 'split-brain', level: 'critical', title: 'Split brain', text: what }];
+  }
+  if (withoutPrimarySeconds === null) return [];
+  const was = primary.name === null ? 'none is known' : `${primary.name} was it when last seen`;
+  const loss = rpoBytes === null || rpoBytes === 0 ? '' : ` Without it ${formatBytes(rpoBytes)} of WAL are lost.`;
+  return [
+    {
+      key: 'no-primary',
+      level: 'critical',
+      title: 'No primary',
+      text: `For ${formatDuration(withoutPrimarySeconds)} nothing has shown that there is one; ${was}.${loss}`,
+    },
+  ];
+}
+
+function ofSync(
+  { syncStandbysRequired: required, syncStandbysPresent: present, events, primary }: ReplicationCluster,
+  nowMs: number,
+): Problem[] {
+  if (required === null || present === null || present >= required) return [];
+  const waiting = newest(events, ['sync_commits_waiting', 'sync_standby_back']);
+  const there = `${present} of ${required} synchronous standby${required === 1 ? '' : 's'} there`;
+  const where = primary.name ?? 'the primary';
+  if (waiting?.kind === 'sync_commits_waiting')
+    return [
+      {
+        key: 'sync',
+        level: 'critical',
+        title: 'Commits hang',
+        text: `They wait on ${where} since ${formatMinute(waiting.at, nowMs)}: ${there}.`,
+      },
+    ];
+  return [
+    { key: 'sync', level: 'critical', title: 'Synchronous standby missing', text: `${there}: commits on ${where} wait until it is back.` },
+  ];
+}
+
+function ofLag(instance: ReplicationInstance, bounds: Bounds, nowMs: number): Problem[] {
+  const { name, state, delaySeconds } = instance;
+  // In a cascade what its upstream lacks is told of the upstream.
+  const own = instance.edgeLag ?? instance.lag;
+  const level = levelOf(own === null ? null : own.lowerSeconds - (state === 'delayed' ? (delaySeconds ?? 0) : 0), bounds);
+  const never = instance.catchup === 'never' && state === 'catching_up';
+  if (level === 'normal' && !never) return [];
+  const eta = catchupText(instance);
+  const text = `${name} is ${lagText(own, nowMs)} behind${eta === null ? '' : `; ${eta === 'never at this rate' ? 'it never catches up at this rate' : eta}`}.`;
+  return [
+    { key: `lag ${instance.id}`, level: level === 'critical' ? 'critical' : 'warning', title: never ? 'Falling behind' : 'Behind', text },
+  ];
+}
+
+const STATE_PROBLEMS: Partial<Record<ReplicationInstance['state'], [Problem['level'], string]>> = {
+  diverged: ['critical', 'Diverged'],
+  down: ['critical', 'Down'],
+  disconnected: ['critical', 'Disconnected'],
+  stalled: ['warning', 'Stalled'],
+  paused: ['warning', 'Replay paused'],
+  archive_recovery: ['warning', 'Not streaming'],
+  insufficient_privilege: ['warning', 'Rights missing'],
+};
+
+function ofInstance(instance: ReplicationInstance, bounds: Bounds, nowMs: number): Problem[] {
+  const { id, name, state, since, why } = instance;
+  const known = STATE_PROBLEMS[state];
+  if (known === undefined) return instance.role === 'primary' ? [] : ofLag(instance, bounds, nowMs);
+  const [least, title] = known;
+  const lag = instance.edgeLag ?? instance.lag;
+  const level = levelOf(lag?.lowerSeconds ?? null, bounds) === 'critical' ? 'critical' : least;
+  // Of what has left the history of the others a lag says nothing.
+  const tellsLag = lag !== null && lag.upperSeconds !== 0 && state !== 'diverged' && instance.role !== 'primary';
+  const behind = tellsLag ? `, ${lagText(lag, nowMs)} behind` : '';
+  return [{ key: `state ${id}`, level, title, text: sentence(`${name}${sinceText(since, nowMs)}${behind}: ${why}`) }];
+}
+
+function ofSlots({ slots }: ReplicationCluster, nowMs: number): Problem[] {
+  return slots.flatMap((slot): Problem[] => {
+    const mood = slotMood(slot);
+    const key = `slot ${slot.instanceId} ${slot.name}`;
+    const named = `${slot.name} on ${slot.instance}`;
+    const keeps = slot.retainedBytes === null ? '' : ` It keeps ${formatBytes(slot.retainedBytes)}.`;
+    if (mood === 'lost') {
+      const danger = slotDanger(slot);
+      return [{ key, level: 'critical', title: 'Slot lost', text: `${named} is ${danger ?? 'lost'}. What used it has to be built anew.` }];
+    }
+    if (mood === 'danger')
+      return [{ key, level: 'critical', title: 'Slot in danger', text: `${named}: ${slotDanger(slot) ?? ''}.${keeps}` }];
+    if (mood === 'idle' && (slot.retainedBytes ?? 0) >= IDLE_SLOT_BYTES)
+      return [
+        { key, level: 'warning', title: 'Slot unused', text: `${named} is used by nobody${sinceText(slot.inactiveSince, nowMs)}.${keeps}` },
+      ];
+    return [];
+  });
+}
+
+function ofArchiver({ events }: ReplicationCluster, nowMs: number): Problem[] {
+  const last = new Map<string, ReplicationEvent>();
+  for (const event of events.toSorted((a, b) => a.at.localeCompare(b.at)))
+    if (event.kind === 'archiver_failing' || event.kind === 'archiver_recovered') last.set(event.instanceId ?? '', event);
+  return [...last.values()]
+    .filter(({ kind }) => kind === 'archiver_failing')
+    .map((event) => ({
+      key: `archiver ${event.instanceId ?? ''}`,
+      level: 'warning',
+      title: 'Archiving fails',
+      text: `${event.instance ?? 'The primary'}${sinceText(event.at, nowMs)}: ${sentence(event.text)}`,
+    }));
+}
+
+/** What is wrong with a cluster now, worst first. */
+export function problemsOf(cluster: ReplicationCluster, bounds: Bounds, nowMs: number): Problem[] {
+  const found = [
+    ...ofPrimary(cluster, nowMs),
+    ...ofSync(cluster, nowMs),
+    ...cluster.instances.flatMap((instance) => ofInstance(instance, bounds, nowMs)),
+    ...ofSlots(cluster, nowMs),
+    ...ofArchiver(cluster, nowMs),
+  ];
+  return [...found.filter(({ level }) => level === 'critical'), ...found.filter(({ level }) => level === 'warning')];
+}
