@@ -6,6 +6,7 @@ export * from './layout.ts';
 export * from './limits.ts';
 export * from './lsn.ts';
 export * from './number.ts';
+export * from './postgres-activity.ts';
 export * from './postgres.ts';
 export * from './problem.ts';
 export * from './query.ts';
