@@ -54,6 +54,8 @@ const BATCH_MAX = 500;
 const MEMORIES_PER_STATEMENT = 100;
 const RETRY = { baseMs: 500, maxMs: 15_000 };
 const LIST_MAX = 1_000;
+/** More than anyone watches with one collector. */
+const CLUSTERS_MAX = 5_000;
 
 export class ReplicationEvents {
   readonly #clock: Clock;
@@ -92,7 +94,7 @@ export class ReplicationEvents {
 
   /** Loads what was kept. Throws ProblemError `database_away`. */
   async start(): Promise<void> {
-    for (const { systemIdentifier, topology, changes, counts } of await this.#tables.memories()) {
+    for (const { systemIdentifier, topology, changes, counts } of (await this.#tables.memories(CLUSTERS_MAX)).toReversed()) {
       const memory = this.#memoryOf(systemIdentifier);
       memory.topology = topology;
       memory.changes = changes ?? undefined;
@@ -119,6 +121,9 @@ export class ReplicationEvents {
     memory.topology = topology;
     memory.changes = changes;
     memory.isDirty = true;
+    // In the order of looks: the first is the one that nobody looked at for the longest time.
+    this.#memories.delete(systemIdentifier);
+    this.#memories.set(systemIdentifier, memory);
     this.#index(systemIdentifier, topology);
   }
 
@@ -183,17 +188,17 @@ export class ReplicationEvents {
   async stop(timeoutMs = 5_000): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     clearTimeout(this.#retry);
-    let isLate = false;
+    const waited = { isLate: false };
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((done) => {
       timer = setTimeout(() => {
-        isLate = true;
+        waited.isLate = true;
         done();
       }, timeoutMs);
     });
     this.#failures = 0;
     this.#wake();
-    while (this.#working !== undefined && !isLate) await Promise.race([this.#working, late]);
+    while (this.#working !== undefined && !waited.isLate) await Promise.race([this.#working, late]);
     clearTimeout(timer);
     this.#stopped = true;
     clearImmediate(this.#immediate);
@@ -228,8 +233,19 @@ export class ReplicationEvents {
     if (memory === undefined) {
       memory = { topology: {}, changes: undefined, counts: new Map(), isDirty: false };
       this.#memories.set(systemIdentifier, memory);
+      if (this.#memories.size > CLUSTERS_MAX) this.#forgetOne();
     }
     return memory;
+  }
+
+  /** The one that was not looked at for the longest time. */
+  #forgetOne(): void {
+    for (const [systemIdentifier, { topology, isDirty }] of this.#memories) {
+      if (isDirty) continue;
+      this.#memories.delete(systemIdentifier);
+      for (const id of Object.keys(topology)) if (this.#clusterOf.get(id) === systemIdentifier) this.#clusterOf.delete(id);
+      return;
+    }
   }
 
   #index(systemIdentifier: string, topology: TopologyMemory): void {
@@ -266,14 +282,18 @@ export class ReplicationEvents {
       this.#trouble = undefined;
     } catch (error) {
       if (!(error instanceof ProblemError)) {
-        if (this.#trouble === undefined) this.#log.error({ err: error }, 'replication events cannot be written; they are kept and tried again');
+        if (this.#trouble === undefined)
+          this.#log.error({ err: error }, 'replication events cannot be written; they are kept and tried again');
         this.#trouble = sentenceOf(error);
       }
       // While the database is away its return wakes this; the timer is for everything else.
-      this.#retry = setTimeout(() => {
-        this.#retry = undefined;
-        this.#wake();
-      }, backoffMs(++this.#failures, RETRY, this.#random)).unref();
+      this.#retry = setTimeout(
+        () => {
+          this.#retry = undefined;
+          this.#wake();
+        },
+        backoffMs(++this.#failures, RETRY, this.#random),
+      ).unref();
     }
   }
 

@@ -33,8 +33,6 @@ export interface StoredQuestion {
   readonly limit: number;
 }
 
-/** More clusters than anyone watches with one collector. */
-const MEMORIES_MAX = 5_000;
 const PRUNE_BATCH = 10_000;
 
 const COLUMNS = `id, system_identifier AS "systemIdentifier", key, kind, (extract(epoch FROM at) * 1000)::float8 AS at,
@@ -72,15 +70,17 @@ export class EventTables {
 
   /** Of all clusters, the newest first. */
   async newest(limit: number): Promise<StoredEvent[]> {
-    return this.#database.query<StoredEvent>(`SELECT ${COLUMNS} FROM replication_events ORDER BY replication_events.at DESC, id DESC LIMIT $1`, [
-      limit,
-    ]);
+    return this.#database.query<StoredEvent>(
+      `SELECT ${COLUMNS} FROM replication_events ORDER BY replication_events.at DESC, id DESC LIMIT $1`,
+      [limit],
+    );
   }
 
-  async memories(): Promise<StoredMemory[]> {
+  /** Of all clusters, the newest first. */
+  async memories(limit: number): Promise<StoredMemory[]> {
     return this.#database.query<StoredMemory>(
       `SELECT system_identifier AS "systemIdentifier", topology, changes, counts FROM replication_memory ORDER BY saved_at DESC LIMIT $1`,
-      [MEMORIES_MAX],
+      [limit],
     );
   }
 
