@@ -1,0 +1,262 @@
+/**
+ * Who receives from whom: every standby is laid beside every server that might send to it, and the best evidence decides
+ * first. No row of a sender is given to two standbys, what fits two equally well is not believed, and edges never close a
+ * circle. What a sender sees and nobody watches becomes a member of its own.
+ */
+import type { EdgeBasis, InstanceId, Upstream } from './model.ts';
+import { crowdOf, fitOfAddress, fitOfRow, type Crowd } from './edge-evidence.ts';
+import { addressText, isLoopback, onOneMachine } from './topology-places.ts';
+import { rowAddress, type SenderRow, type Subject } from './topology-subject.ts';
+
+export interface Unwatched {
+  readonly id: InstanceId;
+  readonly name: string;
+  readonly sender: Subject;
+  readonly row: SenderRow;
+  readonly upstream: Upstream;
+}
+
+export interface Edges {
+  readonly upstreams: ReadonlyMap<InstanceId, Upstream>;
+  readonly seenBy: ReadonlyMap<InstanceId, { readonly upstream: InstanceId; readonly replica: number }>;
+  readonly unwatched: readonly Unwatched[];
+  readonly slotUsers: ReadonlyMap<InstanceId, ReadonlyMap<string, InstanceId>>;
+}
+
+interface Candidate {
+  readonly standby: Subject;
+  readonly sender: Subject;
+  readonly row: SenderRow | undefined;
+  readonly points: number;
+  readonly by: EdgeBasis;
+}
+
+/** Of the row itself, and altogether: below it nothing is believed. */
+const ROW_POINTS_MIN = 4;
+const POINTS_MIN = 8;
+/** A sender that was looked at later and sees nobody of the kind. */
+const UNSEEN_LATER = 15;
+const UNSEEN = 6;
+
+export function findEdges(subjects: readonly Subject[]): Edges {
+  const crowd = crowdOf(subjects);
+  const search = new Search(subjects, crowd);
+  search.decide();
+  search.claimLeftOverRows();
+  search.addUnwatched();
+  search.addUndecided();
+  return search.edges();
+}
+
+class Search {
+  readonly #subjects: readonly Subject[];
+  readonly #crowd: Crowd;
+  readonly #decided = new Map<Subject, Candidate>();
+  readonly #taken = new Map<SenderRow, Subject | undefined>();
+  readonly #upstreams = new Map<InstanceId, Upstream>();
+  readonly #unwatched: Unwatched[] = [];
+
+  constructor(subjects: readonly Subject[], crowd: Crowd) {
+    this.#subjects = subjects;
+    this.#crowd = crowd;
+  }
+
+  /** Level by level from the best; within a level only what is the one possibility of its standby and of its row. */
+  decide(): void {
+    const candidates = this.#candidates();
+    for (let from = 0, to = 0; from < candidates.length; from = to) {
+      while (to < candidates.length && candidates[to]!.points === candidates[from]!.points) to += 1;
+      const isOpen = ({ standby, row }: Candidate): boolean => !this.#decided.has(standby) && (row === undefined || !this.#taken.has(row));
+      let level = candidates.slice(from, to).filter(isOpen);
+      for (let before = Infinity; level.length > 0 && level.length < before;) {
+        before = level.length;
+        const claims = new Map<Subject | SenderRow, number>();
+        for (const { standby, row } of level) {
+          claims.set(standby, (claims.get(standby) ?? 0) + 1);
+          if (row !== undefined) claims.set(row, (claims.get(row) ?? 0) + 1);
+        }
+        for (const one of level) {
+          if (claims.get(one.standby) === 1 && (one.row === undefined || claims.get(one.row) === 1)) this.#take(one, one.row);
+        }
+        level = level.filter(isOpen);
+      }
+      this.#settleEqual(level);
+    }
+  }
+
+  /** Several rows of one sender fit equally: from whom it receives is known, and by which row is not. */
+  #settleEqual(level: readonly Candidate[]): void {
+    const senders = new Map<Subject, Set<Subject>>();
+    for (const { standby, sender } of level) senders.set(standby, (senders.get(standby) ?? new Set()).add(sender));
+    for (const one of level) {
+      if (this.#decided.has(one.standby) || senders.get(one.standby)!.size > 1) continue;
+      this.#take(one, undefined);
+    }
+  }
+
+  #take(candidate: Candidate, row: SenderRow | undefined): void {
+    const { standby, sender, by } = candidate;
+    if (standby.role === 'replica') {
+      if (this.#leads(sender.id, standby.id)) return;
+      const seesFlow = sender.current && (row?.view.state === 'streaming' || row?.view.state === 'catchup');
+      const isNewer = row?.startedAt !== undefined && row.startedAt > (standby.sighting.upAt ?? Infinity);
+      const { streaming } = standby.seeks;
+      this.#upstreams.set(standby.id, {
+        id: sender.id,
+        by,
+        address: addressSought(standby),
+        connected: streaming === undefined || (!streaming && isNewer) ? seesFlow : streaming,
+      });
+    }
+    this.#decided.set(standby, { ...candidate, row });
+    if (row !== undefined) this.#taken.set(row, standby);
+  }
+
+  /** Whether the chain of upstreams from one comes to the other. */
+  #leads(from: InstanceId, to: InstanceId): boolean {
+    for (let at: InstanceId | undefined = from; at !== undefined; at = this.#upstreams.get(at)?.id) if (at === to) return true;
+    return false;
+  }
+
+  #candidates(): Candidate[] {
+    const candidates: Candidate[] = [];
+    for (const standby of this.#subjects) {
+      const isReplica = standby.role === 'replica';
+      for (const sender of this.#subjects) {
+        if (sender === standby) continue;
+        // One that has just been promoted may still have a row where it streamed from; nothing else of a primary is anybody's replica.
+        if (!isReplica && (standby.role !== 'primary' || standby.memory?.lastUpstream !== sender.id)) continue;
+        const address = fitOfAddress(standby, sender, this.#crowd);
+        for (const row of sender.rows) {
+          if (row.kind !== 'physical') continue;
+          const fit = fitOfRow(standby, sender, row, this.#crowd);
+          const points = fit.points + address.points - (sender.current ? 0 : 4);
+          if (fit.points < ROW_POINTS_MIN || points < POINTS_MIN) continue;
+          const isByRow = fit.by === 'slot' || fit.by === 'process' || address.points < 8;
+          candidates.push({ standby, sender, row, points, by: isByRow ? fit.by : 'address' });
+        }
+        if (isReplica && address.points >= 8) {
+          const points = address.points - unseenPoints(standby, sender);
+          if (points > 0) candidates.push({ standby, sender, row: undefined, points, by: address.by });
+        }
+      }
+    }
+    return candidates.sort((a, b) => b.points - a.points);
+  }
+
+  /** A row that could be that of a standby whose row is not known is not somebody else besides. */
+  claimLeftOverRows(): void {
+    for (const sender of this.#subjects) {
+      const rows = sender.rows.filter((row) => row.kind === 'physical' && !this.#taken.has(row));
+      if (rows.length === 0) continue;
+      for (const { standby, row: known } of this.#decided.values()) {
+        if (known !== undefined || this.#upstreams.get(standby.id)?.id !== sender.id) continue;
+        const fitting = rows
+          .filter((row) => !this.#taken.has(row))
+          .map((row) => ({ row, points: fitOfRow(standby, sender, row, this.#crowd).points }))
+          .filter(({ points }) => points >= 0)
+          .sort((a, b) => b.points - a.points);
+        if (fitting[0] !== undefined) this.#taken.set(fitting[0].row, undefined);
+      }
+    }
+  }
+
+  addUnwatched(): void {
+    const ids = new Set<InstanceId>();
+    for (const sender of this.#subjects) {
+      for (const row of sender.rows) {
+        if (this.#taken.has(row)) continue;
+        const application = row.view.applicationName ?? '';
+        // Somebody's who is down or silent: it has found another one since.
+        const isElsewhere = this.#subjects.some(
+          (other) =>
+            other !== sender &&
+            other.current &&
+            other.rows.some((one) => one.kind === row.kind && one.address === row.address && one.view.applicationName === application),
+        );
+        if (!sender.current && isElsewhere) continue;
+        const base = `${sender.id}>${application}@${rowAddress(row)}${row.view.slotName === null ? '' : `/${row.view.slotName}`}`;
+        let id = base;
+        for (let n = 2; ids.has(id); n += 1) id = `${base}#${n}`;
+        ids.add(id);
+        const by = row.kind === 'logical' ? 'subscription' : row.view.slotName === null ? 'process' : 'slot';
+        const connected = sender.current && (row.view.state === 'streaming' || row.view.state === 'catchup');
+        const isNamed = application !== '' && application !== 'walreceiver';
+        const upstream: Upstream = { id: sender.id, by, address: undefined, connected };
+        this.#upstreams.set(id, upstream);
+        this.#unwatched.push({
+          id,
+          name: isNamed ? application : rowAddress(row) === 'socket' ? `a replica of ${sender.name} over a socket` : rowAddress(row),
+          sender,
+          row,
+          upstream,
+        });
+      }
+    }
+  }
+
+  /** Of the rest: an unwatched one that it connects to, whom it followed last, or somebody unknown at an address. */
+  addUndecided(): void {
+    for (const standby of this.#subjects) {
+      if (standby.role !== 'replica' || this.#upstreams.has(standby.id)) continue;
+      const { seeks, memory } = standby;
+      const address = addressSought(standby);
+      const connected = seeks.streaming === true;
+      const relay = this.#unwatchedAt(standby);
+      if (relay !== undefined && !this.#leads(relay.sender.id, standby.id)) {
+        this.#upstreams.set(standby.id, { id: relay.id, by: seeks.isConnected ? 'address' : 'conninfo', address, connected });
+        continue;
+      }
+      const last = connected ? undefined : memory?.lastUpstream;
+      const known = last !== undefined && this.#subjects.some(({ id }) => id === last) && !this.#leads(last, standby.id) ? last : undefined;
+      if (known === undefined && address === undefined) continue;
+      const by = known === undefined ? (seeks.isConnected ? 'address' : 'conninfo') : (memory?.lastUpstreamBy ?? 'conninfo');
+      this.#upstreams.set(standby.id, { id: known, by, address, connected });
+    }
+  }
+
+  #unwatchedAt(standby: Subject): Unwatched | undefined {
+    const [address] = standby.seeks.addresses;
+    if (address === undefined || standby.seeks.addresses.length > 1) return undefined;
+    const found = this.#unwatched.filter(({ row, sender }) => {
+      if (row.kind !== 'physical' || row.address === undefined) return false;
+      if (isLoopback(address.host)) return isLoopback(row.address) && onOneMachine(standby.place, sender.place);
+      return row.address === address.host || row.view.clientHostname?.toLowerCase() === address.host;
+    });
+    return found.length === 1 ? found[0] : undefined;
+  }
+
+  edges(): Edges {
+    const seenBy = new Map<InstanceId, { upstream: InstanceId; replica: number }>();
+    const slotUsers = new Map<InstanceId, Map<string, InstanceId>>();
+    const use = (sender: Subject, slot: string | null | undefined, id: InstanceId): void => {
+      if (slot === null || slot === undefined || slotUsers.get(sender.id)?.has(slot) === true) return;
+      slotUsers.set(sender.id, (slotUsers.get(sender.id) ?? new Map<string, InstanceId>()).set(slot, id));
+    };
+    for (const { standby, sender, row } of this.#decided.values()) {
+      if (standby.role !== 'replica' || row === undefined) continue;
+      seenBy.set(standby.id, { upstream: sender.id, replica: row.index });
+      use(sender, row.view.slotName, standby.id);
+    }
+    for (const { id, sender, row } of this.#unwatched) {
+      seenBy.set(id, { upstream: sender.id, replica: row.index });
+      use(sender, row.view.slotName, id);
+    }
+    // What nobody streams from at the moment belongs to the one that is set up for it.
+    for (const standby of this.#subjects) {
+      const upstream = this.#upstreams.get(standby.id)?.id;
+      const sender = this.#subjects.find(({ id }) => id === upstream);
+      if (sender?.document?.slots.some(({ name }) => name === standby.seeks.slot) === true) use(sender, standby.seeks.slot, standby.id);
+    }
+    return { upstreams: this.#upstreams, seenBy, unwatched: this.#unwatched, slotUsers };
+  }
+}
+
+function unseenPoints(standby: Subject, sender: Subject): number {
+  if (!sender.current || sender.document?.insufficientPrivilege === true || standby.seeks.streaming !== true) return 0;
+  return sender.sighting.upAt! > standby.sighting.upAt! ? UNSEEN_LATER : UNSEEN;
+}
+
+function addressSought({ seeks }: Subject): string | undefined {
+  return seeks.addresses.length === 0 ? undefined : seeks.addresses.map(addressText).join(',');
+}
