@@ -144,7 +144,7 @@ export const SHIPPED_RULES: readonly ShippedRule[] = [
     labels: { state: ['disconnected'] },
     warning: { is: 1, for: '1m of 2m', clearAfter: '1m' },
     critical: { is: 1, for: '5m', clearAfter: '1m' },
-    suppressedBy: ['node-silent', 'postgres-down', 'primary-lost', 'replication-diverged'],
+    suppressedBy: ['node-silent', 'postgres-down', 'primary-lost'],
     ...text(
       'A replica receives nothing from the server it follows. Whatever that writes is not here.',
       'Look first whether the server it follows runs and can be reached from here: name, route, firewall, port. Then at the log of the replica: password, pg_hba.conf, a slot that is gone, WAL that has been removed (then it has to be built anew), another timeline.',
@@ -217,7 +217,7 @@ export const SHIPPED_RULES: readonly ShippedRule[] = [
     metric: 'tidemark_replication_slot_state',
     labels: { wal_status: ['unreserved'] },
     critical: { is: 1, clearAfter: '1m' },
-    suppressedBy: ['node-silent', 'postgres-down', 'replication-slot-lost'],
+    suppressedBy: ['node-silent', 'postgres-down'],
     ...text(
       'A replication slot keeps more WAL than max_slot_wal_keep_size allows: at the next checkpoint it may be lost, and its replica with it.',
       'Let its replica catch up now (is it down, paused, slow?), or raise max_slot_wal_keep_size while the disk has room (ALTER SYSTEM SET ...; SELECT pg_reload_conf()).',

@@ -221,6 +221,7 @@ function header(views: readonly RuleView[]): string {
     const metric = views.find(({ name }) => name === by)?.metric;
     // A lost primary makes moot what its replicas say of themselves, on their own nodes.
     if (metric === WITHOUT_PRIMARY) return 'cluster';
+    if (metric?.startsWith('tidemark_replication_slot_') === true) return 'node, server, slot_name';
     return metric == null ? 'node' : SUPPRESSOR_LABELS.join(', ');
   };
   const rules = [...inhibitions].map(

@@ -88,7 +88,7 @@ test('over HTTP', async () => {
     ],
   });
   const all = (await ask('/api/rules/applies?node=db-1')) as { rules: { name: string; applies: boolean }[] };
-  expect(all.rules.filter(({ applies }) => !applies).map(({ name }) => name)).toEqual(['replication-lag']);
+  expect(all.rules.filter(({ applies }) => !applies).map(({ name }) => name)).toEqual(['replication-topology-changed']);
   expect(await ask('/api/rules/applies?node=none')).toMatchObject({ code: 'node_unknown' });
   expect(await ask('/api/rules/applies?node=db-1&rule=none')).toMatchObject({ code: 'rule_unknown' });
 });
