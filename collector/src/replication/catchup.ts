@@ -1,0 +1,104 @@
+/**
+ * Rates of positions, and when a replica will have caught up: what is missing by how much faster it is taken away than it
+ * grows. Rates are medians of many slopes, so that neither a burst nor a pause between two samples makes them; a track is
+ * only asked at a handful of moments.
+ */
+import type { Track } from './model.ts';
+
+const POINTS = 10;
+/** Less than this says nothing about a rate. */
+const SPAN_MS_MIN = 16_000;
+/** For what moves all the time. */
+export const WINDOW_MS = 90_000;
+/** For what comes in segments, from an archive. */
+export const WINDOW_MS_COARSE = 300_000;
+
+export interface Point {
+  readonly at: number;
+  readonly lsn: bigint;
+}
+
+/** Where a track stood at evenly spaced moments up to `until`, oldest first, each with its newest sample. */
+export function pointsOf(track: Track | undefined, until: number, windowMs: number): Point[] {
+  const points: Point[] = [];
+  const from = Math.max(track?.oldest?.at ?? Number.POSITIVE_INFINITY, until - windowMs);
+  if (track === undefined || !Number.isFinite(from) || from > until) return points;
+  for (let i = 0; i < POINTS; i++) {
+    const at = from + ((until - from) * i) / (POINTS - 1);
+    const { low } = track.positionAt(at);
+    if (low !== undefined) points.push({ at, lsn: low });
+  }
+  return points;
+}
+
+/** Bytes a second, by Theil and Sen: the median of the slopes of all pairs. Undefined for too short a time. */
+export function rateOf(points: readonly Point[]): number | undefined {
+  const first = points[0];
+  if (first === undefined || points.at(-1)!.at - first.at < SPAN_MS_MIN) return undefined;
+  const offsets = points.map(({ lsn }) => Number(lsn - first.lsn));
+  const slopes: number[] = [];
+  for (let i = 0; i < points.length; i++)
+    for (let j = i + 1; j < points.length; j++) slopes.push((offsets[j]! - offsets[i]!) / (points[j]!.at - points[i]!.at));
+  slopes.sort((a, b) => a - b);
+  const middle = slopes.length >> 1;
+  const median = slopes.length % 2 === 1 ? slopes[middle]! : (slopes[middle - 1]! + slopes[middle]!) / 2;
+  return median * 1_000;
+}
+
+/** The rate over a window up to a moment. */
+export function rateAt(track: Track | undefined, until: number, windowMs = WINDOW_MS): number | undefined {
+  return rateOf(pointsOf(track, until, windowMs));
+}
+
+export interface Backlog {
+  readonly bytes: number;
+  /** How fast it is taken away and how fast it grows, bytes a second. Undefined: not known yet. */
+  readonly drain: number | undefined;
+  readonly generation: number | undefined;
+}
+
+export interface Catchup {
+  readonly catchup: 'caught_up' | 'converging' | 'never' | 'unknown';
+  readonly ms: number | undefined;
+}
+
+/** Milliseconds until a backlog is gone at the present rates; Infinity when it does not shrink; undefined when nobody knows. */
+function clearsInMs({ bytes, drain, generation }: Backlog): number | undefined {
+  if (bytes === 0) return 0;
+  if (drain === undefined || generation === undefined) return undefined;
+  const gain = drain - generation;
+  return gain > 0 ? (bytes / gain) * 1_000 : Number.POSITIVE_INFINITY;
+}
+
+/**
+ * When it will have caught up: all of `whole` has to be replayed, and while `transport` does not shrink that never comes
+ * to its end. `isCaughtUp` is for those who are behind by no more than what is under way.
+ */
+export function catchupOf(isCaughtUp: boolean, whole: Backlog | undefined, transport: Backlog | undefined): Catchup {
+  if (isCaughtUp) return { catchup: 'caught_up', ms: 0 };
+  if (whole === undefined) return { catchup: 'unknown', ms: undefined };
+  const parts = [clearsInMs(whole), transport === undefined ? 0 : clearsInMs(transport)];
+  if (parts.includes(Number.POSITIVE_INFINITY)) return { catchup: 'never', ms: undefined };
+  const [all, sent] = parts;
+  if (all === undefined || sent === undefined) return { catchup: 'unknown', ms: undefined };
+  return { catchup: 'converging', ms: Math.max(all, sent) };
+}
+
+/** Both tracks at the same moments, from when the follower began to move: what it did before it could says nothing of how fast it is. */
+export function ratesSince(
+  follower: Track | undefined,
+  head: Track | undefined,
+  until: number,
+  windowMs: number,
+): { readonly drain: number | undefined; readonly generation: number | undefined } {
+  const mine = pointsOf(follower, until, windowMs);
+  let start = 0;
+  while (start + 1 < mine.length && mine[start + 1]!.lsn === mine[start]!.lsn) start++;
+  const isMoving = start + 1 < mine.length && until - mine[start]!.at >= SPAN_MS_MIN;
+  const moments = isMoving ? mine.slice(start) : mine;
+  const theirs = moments.flatMap(({ at }): Point[] => {
+    const { low } = head?.positionAt(at) ?? {};
+    return low === undefined ? [] : [{ at, lsn: low }];
+  });
+  return { drain: rateOf(moments), generation: rateOf(theirs) };
+}

@@ -1,0 +1,285 @@
+/**
+ * The figures of a cluster at one look: lag, state, backlogs and ETA of each member, its slots, what would be lost, who is
+ * missing. Pure: it reads topology and tracks and no clock; where nobody knows it says nothing rather than 0.
+ */
+import { bytesBetween, parseLsn, type ReplicaView } from '@tidemark/protocol';
+import { catchupOf, rateAt, ratesSince, WINDOW_MS, WINDOW_MS_COARSE, type Catchup } from './catchup.ts';
+import { rpoBytesOf, synchronousOf } from './durability.ts';
+import { excessOf, lagOf, standingByAgent, standingBySender, standingWhileDown, type HeadClock, type Standing } from './lag.ts';
+import type {
+  ClusterFigures,
+  ClusterTopology,
+  InstanceId,
+  Lag,
+  Member,
+  MemberFigures,
+  Sighting,
+  SlotFigures,
+  Track,
+  TrackReader,
+} from './model.ts';
+import { settingMs } from './server-settings.ts';
+import { slotsOf } from './slots.ts';
+import { RECEIVER_TIMEOUT_MS, stateOf } from './state.ts';
+
+/** Reports that may be missing before a server counts as not heard, and what a report may take. */
+const REPORTS_MISSED = 2.5;
+const GRACE_MS = 5_000;
+/** wal_receiver_status_interval where it is not known, and what a view of it may take to be seen. */
+const STATUS_MS = 10_000;
+const SEEN_MS = 2_000;
+/** Behind by less than this is what is under way. */
+const CAUGHT_UP_MS = 2_000;
+
+/** All figures of a cluster, at `now` on the collector's clock. */
+export function figuresOf(cluster: ClusterTopology, tracks: TrackReader, now: number): ClusterFigures {
+  const look = new Look(cluster, tracks, now);
+  const members = new Map<InstanceId, MemberFigures>();
+  const slots: SlotFigures[] = [];
+  for (const member of cluster.members) {
+    members.set(member.id, look.memberFigures(member));
+    if (member.sighting !== undefined) slots.push(...slotsOf(member, tracks, look.slotClock(member)));
+  }
+  const primary = look.byId(cluster.primary.certainty === 'disputed' ? undefined : cluster.primary.id);
+  return { members, slots, rpoBytes: rpoBytesOf(cluster, tracks, primary), synchronous: synchronousOf(look.byId(cluster.primary.id)) };
+}
+
+/** One look at one cluster: what several members need is worked out once. */
+class Look {
+  readonly #cluster: ClusterTopology;
+  readonly #tracks: TrackReader;
+  readonly #now: number;
+  readonly #members: ReadonlyMap<InstanceId, Member>;
+  readonly #rootClocks = new Map<InstanceId | undefined, HeadClock>();
+
+  constructor(cluster: ClusterTopology, tracks: TrackReader, now: number) {
+    this.#cluster = cluster;
+    this.#tracks = tracks;
+    this.#now = now;
+    this.#members = new Map(cluster.members.map((member) => [member.id, member]));
+  }
+
+  byId(id: InstanceId | undefined): Member | undefined {
+    return id === undefined ? undefined : this.#members.get(id);
+  }
+
+  /** Of the primary at the top of a member's chain. */
+  #rootClock(root: InstanceId | undefined): HeadClock {
+    let clock = this.#rootClocks.get(root);
+    if (clock === undefined) {
+      const mates = this.#cluster.members.filter((one) => one.root === root && one.id !== root && one.diverged === undefined);
+      const direct = mates.filter(({ upstream }) => upstream?.id === undefined || upstream.id === root || !this.#isWatched(upstream.id));
+      clock = this.#clockOf(this.byId(root), direct, mates);
+      this.#rootClocks.set(root, clock);
+    }
+    return clock;
+  }
+
+  /** Of the server that a member of a cascade receives from. */
+  #edgeClock(member: Member): HeadClock | undefined {
+    const upstream = member.upstream?.id;
+    if (upstream === member.root || member.diverged !== undefined) return undefined;
+    return upstream === undefined && member.root === undefined ? undefined : this.#clockOf(this.byId(upstream), [member], [member]);
+  }
+
+  /** Of a server's own positions, for what it keeps: those of its primary where it is a replica of one that is known. */
+  slotClock(member: Member): HeadClock {
+    return member.role === 'replica' && member.root !== undefined ? this.#rootClock(member.root) : this.#rootClock(member.id);
+  }
+
+  #clockOf(server: Member | undefined, told: readonly Member[], beyond: readonly Member[]): HeadClock {
+    const head = server === undefined ? undefined : this.#tracks.head(server.id);
+    const forkLsn = parseLsn(server?.role === 'primary' ? server.sighting?.document?.recoveryEndLsn : undefined);
+    const tracksOf = (members: readonly Member[], track: 'head' | 'sender'): Track[] =>
+      members.flatMap(({ id }) => this.#tracks[track](id) ?? []);
+    return {
+      head,
+      isHeard: head !== undefined && this.#isHeard(server!.sighting, head),
+      forkLsn,
+      elders:
+        forkLsn === undefined
+          ? []
+          : tracksOf(
+              this.#cluster.members.filter(({ id }) => id !== server!.id),
+              'head',
+            ),
+      told: tracksOf(told, 'sender'),
+      toldFreshMs: Math.max(...told.map(({ sighting }) => settingMs(sighting?.settings, 'wal_receiver_timeout') ?? 0), RECEIVER_TIMEOUT_MS),
+      beyond: tracksOf(beyond, 'head'),
+    };
+  }
+
+  #isWatched(id: InstanceId | undefined): boolean {
+    return this.byId(id)?.sighting !== undefined;
+  }
+
+  #isHeard(sighting: Sighting | undefined, head: Track): boolean {
+    if (sighting === undefined || sighting.silent || !sighting.newest.up || head.newest === undefined) return false;
+    return this.#now - head.newest.at <= REPORTS_MISSED * sighting.intervalMs + GRACE_MS;
+  }
+
+  #rowOf(member: Member): ReplicaView | undefined {
+    const upstream = this.byId(member.seenBy?.upstream)?.sighting;
+    return upstream === undefined || upstream.silent ? undefined : upstream.newest.replicas[member.seenBy!.replica];
+  }
+
+  /** The best of what is known of where a replica stands. */
+  #standing(member: Member, clock: HeadClock): Standing | undefined {
+    const { sighting } = member;
+    const replayed = this.#tracks.replayed(member.id);
+    const reported = this.#tracks.reported(member.id);
+    const isTold = sighting !== undefined && !sighting.silent && sighting.newest.up;
+    if (isTold && replayed?.newest !== undefined) return standingByAgent(replayed, clock);
+    const statusMs = settingMs(sighting?.settings, 'wal_receiver_status_interval') ?? STATUS_MS;
+    const bySender = standingBySender(reported, clock, statusMs === 0 ? undefined : statusMs + SEEN_MS);
+    const byAgent =
+      sighting !== undefined && !sighting.silent && isStopped(sighting)
+        ? standingWhileDown(replayed, clock, sighting.reportedAt)
+        : standingByAgent(replayed, clock);
+    if (bySender === undefined || byAgent === undefined) return bySender ?? byAgent;
+    if (byAgent.at >= bySender.at) return byAgent;
+    const floor = replayed?.positionAt(bySender.at).low;
+    const isHigher = floor !== undefined && (bySender.low === undefined || floor > bySender.low);
+    return isHigher
+      ? { ...bySender, low: floor, high: bySender.high === undefined || bySender.high > floor ? bySender.high : floor }
+      : bySender;
+  }
+
+  #lagOfSubscriber(member: Member): Lag | undefined {
+    const publisher = this.byId(member.upstream?.id);
+    if (publisher?.sighting === undefined) return undefined;
+    const names = [...publisher.slotUsers].flatMap(([name, id]) => (id === member.id ? [name] : []));
+    const lags = slotsOf(publisher, this.#tracks, this.slotClock(publisher)).flatMap(({ name, lag }) =>
+      lag !== undefined && names.includes(name) ? [lag] : [],
+    );
+    return lags.toSorted((a, b) => b.value - a.value)[0];
+  }
+
+  memberFigures(member: Member): MemberFigures {
+    const { sighting } = member;
+    const isReplica = member.role === 'replica' && member.diverged === undefined;
+    const rootClock = this.#rootClock(member.root);
+    const edgeClock = isReplica ? this.#edgeClock(member) : undefined;
+    const standing = isReplica ? this.#standing(member, rootClock) : undefined;
+    const lag = member.role === 'subscriber' ? this.#lagOfSubscriber(member) : lagOf(standing, rootClock);
+    const edgeLag = edgeClock === undefined ? lag : lagOf(this.#standing(member, edgeClock), edgeClock);
+    const delayMs = settingMs(sighting?.settings, 'recovery_min_apply_delay') || undefined;
+    const backlog = isReplica ? this.#backlogOf(member, edgeClock ?? rootClock) : NO_BACKLOG;
+    const replayed = this.#tracks.replayed(member.id);
+    const flatSince = replayed?.newest === undefined ? undefined : finite(replayed.passed(replayed.newest.lsn - 1n).notAfter);
+    const verdict = stateOf({
+      member,
+      upstreamName: this.byId(member.seenBy?.upstream ?? member.upstream?.id)?.name,
+      row: this.#rowOf(member),
+      lag,
+      own: excessOf(edgeLag ?? lag, delayMs),
+      ownBytes: (edgeLag ?? lag)?.bytes,
+      ...backlog,
+      delayMs,
+      flatSince,
+      replayedAt: replayed?.newest?.at,
+      heardAt: this.#tracks.sender(member.id)?.newest?.at,
+      now: this.#now,
+    });
+    const isFromArchive = verdict.state === 'archive_recovery';
+    const catchup = isReplica
+      ? this.#catchupOf(member, { lag, delayMs, clock: rootClock, transportBytes: backlog.transportBytes, isFromArchive })
+      : NO_CATCHUP;
+    return {
+      id: member.id,
+      ...verdict,
+      lag,
+      edgeLag,
+      excess: excessOf(lag, delayMs),
+      ...backlog,
+      catchup: member.role === 'primary' ? 'caught_up' : catchup.catchup,
+      catchupMs: catchup.ms,
+      delayMs,
+      walBytesPerSecond: this.#walRate(member, isFromArchive),
+    };
+  }
+
+  #walRate(member: Member, isFromArchive: boolean): number | undefined {
+    if (member.role === 'subscriber') return undefined;
+    const track =
+      member.role === 'primary' ? this.#tracks.head(member.id) : (this.#tracks.replayed(member.id) ?? this.#tracks.reported(member.id));
+    return rateAt(track, track?.newest?.at ?? 0, isFromArchive ? WINDOW_MS_COARSE : WINDOW_MS);
+  }
+
+  /** What has not come, and what has come and is not replayed; at one moment of which both sides are known. */
+  #backlogOf(member: Member, clock: HeadClock): Backlogs {
+    const received = this.#tracks.head(member.id);
+    const replayed = this.#tracks.replayed(member.id);
+    if (received?.newest !== undefined && replayed?.newest !== undefined) {
+      const at = Math.min(received.newest.at, replayed.newest.at);
+      const headAt = clock.isHeard ? Math.min(at, clock.head!.newest!.at) : at;
+      const has = received.positionAt(headAt).low;
+      const upstream = clock.isHeard ? clock.head!.positionAt(headAt).low : furthestOf([clock.head, ...clock.told], headAt);
+      return {
+        transportBytes: has === undefined || upstream === undefined ? undefined : bytesBetween(has, upstream),
+        replayBytes: bytesOf(replayed.positionAt(at).low, received.positionAt(at).low),
+      };
+    }
+    const row = this.#rowOf(member);
+    const upAt = this.byId(member.seenBy?.upstream)?.sighting?.upAt;
+    if (row === undefined || upAt === undefined) return NO_BACKLOG;
+    const flushed = parseLsn(row.flushLsn);
+    return { transportBytes: bytesOf(flushed, clock.head?.positionAt(upAt).low), replayBytes: bytesOf(parseLsn(row.replayLsn), flushed) };
+  }
+
+  #catchupOf(
+    member: Member,
+    known: {
+      readonly lag: Lag | undefined;
+      readonly delayMs: number | undefined;
+      readonly clock: HeadClock;
+      readonly transportBytes: number | undefined;
+      readonly isFromArchive: boolean;
+    },
+  ): Catchup {
+    const { lag, delayMs, clock, transportBytes } = known;
+    if (lag === undefined) return NO_CATCHUP;
+    const { lower, value } = lag;
+    const isCaughtUp = lower - (delayMs ?? 0) <= 0 && value - (delayMs ?? 0) <= CAUGHT_UP_MS;
+    const follower = this.#tracks.replayed(member.id) ?? this.#tracks.reported(member.id);
+    if (isCaughtUp || follower?.newest === undefined) return catchupOf(isCaughtUp, undefined, undefined);
+    const windowMs = known.isFromArchive ? WINDOW_MS_COARSE : WINDOW_MS;
+    const head = clock.head ?? clock.told[0];
+    const rates = ratesSince(follower, head, lag.at, windowMs);
+    // With a delay that is wanted the goal is where the primary was so long ago.
+    const goal = head?.positionAt(lag.at - (delayMs ?? 0)).low;
+    const missing = delayMs === undefined ? lag.bytes : bytesOf(follower.positionAt(lag.at).low, goal);
+    if (missing === undefined) return NO_CATCHUP;
+    const received = this.#tracks.head(member.id);
+    const isOnItsWay = transportBytes === undefined || transportBytes <= SEGMENT_BYTES || received === undefined;
+    const transport = isOnItsWay ? undefined : { bytes: transportBytes, ...ratesSince(received, head, lag.at, windowMs) };
+    return catchupOf(false, { bytes: missing, ...rates }, transport);
+  }
+}
+
+interface Backlogs {
+  readonly transportBytes: number | undefined;
+  readonly replayBytes: number | undefined;
+}
+
+const NO_BACKLOG: Backlogs = { transportBytes: undefined, replayBytes: undefined };
+const NO_CATCHUP: Catchup = { catchup: 'unknown', ms: undefined };
+const SEGMENT_BYTES = 16 * 1024 * 1024;
+
+/** Nothing is replayed: its server is down, or not there yet. What its agent merely may not see goes on. */
+const isStopped = ({ newest }: Sighting): boolean =>
+  !newest.up && !['authentication', 'tls', 'too_many_connections', 'database_missing', 'privilege'].includes(newest.reason ?? '');
+
+const finite = (value: number): number | undefined => (Number.isFinite(value) ? value : undefined);
+
+const bytesOf = (behind: bigint | undefined, ahead: bigint | undefined): number | undefined =>
+  behind === undefined || ahead === undefined ? undefined : bytesBetween(behind, ahead);
+
+function furthestOf(tracks: readonly (Track | undefined)[], at: number): bigint | undefined {
+  let furthest: bigint | undefined;
+  for (const track of tracks) {
+    const low = track?.positionAt(at).low;
+    if (low !== undefined && (furthest === undefined || low > furthest)) furthest = low;
+  }
+  return furthest;
+}

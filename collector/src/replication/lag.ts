@@ -1,0 +1,205 @@
+/**
+ * Lag in seconds by the LSN clock: at a moment τ a replica that has replayed up to R lags by τ − T(R), T(R) = inf{t : P(t) > R},
+ * and by 0 when R ≥ P(τ). Every answer is a pair of bounds that holds whatever happened between two samples; several
+ * sources only ever narrow each other.
+ */
+import { bytesBetween, type LagSource } from '@tidemark/protocol';
+import type { Lag, LagBounds, Position, Track } from './model.ts';
+
+/** A message of a sender is this much younger at most when it arrives: no position that it tells was passed before it was sent. */
+const MESSAGE_MS = 1_000;
+
+/** What is known of the position that somebody is measured against. */
+export interface HeadClock {
+  /** By the agent of the server at the head itself. */
+  readonly head: Track | undefined;
+  /** Its agent reports it now, and it is up: `head` alone decides. */
+  readonly isHeard: boolean;
+  /** Below it the history was written by another server, before this one was promoted. */
+  readonly forkLsn: bigint | undefined;
+  /** Positions of everybody whose history may be older than the fork. */
+  readonly elders: readonly Track[];
+  /** What those that receive from it were told of where it stands. */
+  readonly told: readonly Track[];
+  /** For how long after such a message nothing else has to be assumed, in milliseconds. */
+  readonly toldFreshMs: number;
+  /** Positions of others on the same branch: whoever has WAL, the head had it before. */
+  readonly beyond: readonly Track[];
+}
+
+/** Where a replica stood at a moment. */
+export interface Standing {
+  readonly at: number;
+  readonly low: bigint | undefined;
+  /** Undefined: it may have come any further. */
+  readonly high: bigint | undefined;
+  /** What it is known by: its own agent, or its upstream's view of it. */
+  readonly by: 'agent' | 'sender';
+}
+
+interface Passed {
+  readonly notBefore: number;
+  readonly notAfter: number;
+  readonly likely: number;
+  readonly source: LagSource;
+}
+
+const NEVER: Passed = {
+  notBefore: Number.NEGATIVE_INFINITY,
+  notAfter: Number.POSITIVE_INFINITY,
+  likely: Number.POSITIVE_INFINITY,
+  source: 'standby',
+};
+
+/** When the head went beyond a position, by all that is known. */
+function passed(clock: HeadClock, lsn: bigint): Passed {
+  let known: Passed = NEVER;
+  if (clock.head !== undefined) {
+    known = { ...clock.head.passed(lsn), source: 'primary' };
+    if (clock.forkLsn !== undefined && lsn < clock.forkLsn) known = beforeFork(clock, lsn, known);
+    if (clock.isHeard) return known;
+  }
+  for (const track of clock.told) {
+    const told = track.passed(lsn);
+    known = narrowed(known, { ...told, notBefore: told.notBefore - MESSAGE_MS });
+  }
+  for (const track of clock.beyond) known = narrowed(known, { ...track.passed(lsn), notBefore: Number.NEGATIVE_INFINITY });
+  return known;
+}
+
+/** The new primary received then what the old one had written before: who had it first had it from the writer. */
+function beforeFork(clock: HeadClock, lsn: bigint, own: Passed): Passed {
+  let first = own;
+  for (const track of clock.elders) {
+    const { notBefore, notAfter, likely } = track.passed(lsn);
+    if (notBefore === Number.NEGATIVE_INFINITY || notAfter === Number.POSITIVE_INFINITY) continue;
+    first = {
+      ...first,
+      notBefore: Math.min(first.notBefore, notBefore),
+      notAfter: Math.min(first.notAfter, notAfter),
+      likely: Math.min(first.likely, likely),
+    };
+  }
+  return first;
+}
+
+function narrowed(known: Passed, other: { notBefore: number; notAfter: number; likely: number }): Passed {
+  const notBefore = Math.max(known.notBefore, other.notBefore);
+  const notAfter = Math.min(known.notAfter, other.notAfter);
+  if (notBefore === known.notBefore && notAfter === known.notAfter) return known;
+  // Two servers' times are placed on ours with a small error each: where they contradict each other, it is between them.
+  const [from, to] = notBefore <= notAfter ? [notBefore, notAfter] : [notAfter, notBefore];
+  const likely = Number.isFinite(known.likely) ? known.likely : other.likely;
+  return { notBefore: from, notAfter: to, likely, source: 'standby' };
+}
+
+/** The newest moment of which anything says where the head stood. */
+function newestKnown(clock: HeadClock): number | undefined {
+  const times = [clock.head, ...clock.told].flatMap((track) => track?.newest?.at ?? []);
+  return times.length === 0 ? undefined : Math.max(...times);
+}
+
+/** The head's furthest known position at a moment: at least that was written. */
+function furthestAt(clock: HeadClock, at: number): bigint | undefined {
+  let furthest = clock.head?.positionAt(at).low;
+  if (clock.isHeard && furthest !== undefined) return furthest;
+  for (const tracks of [clock.told, clock.beyond])
+    for (const track of tracks) {
+      const { low } = track.positionAt(at);
+      if (low !== undefined && (furthest === undefined || low > furthest)) furthest = low;
+    }
+  return furthest;
+}
+
+/**
+ * The moment nearest to `limit` at which a track is known exactly: between two of its samples the one before.
+ * Without a sample before it, its newest one.
+ */
+function sampledAt(track: Track, newest: Position, limit: number): number {
+  if (limit >= newest.at) return newest.at;
+  const { low, high } = track.positionAt(limit);
+  if (low === undefined) return newest.at;
+  if (low === high) return limit;
+  const sample = track.passed(low).notBefore;
+  return Number.isFinite(sample) && sample <= limit ? sample : limit;
+}
+
+/** Where a replica stood, by its own agent, at the newest moment of which both sides are known. */
+export function standingByAgent(replayed: Track | undefined, clock: HeadClock): Standing | undefined {
+  const newest = replayed?.newest;
+  if (replayed === undefined || newest === undefined) return undefined;
+  const headAt = clock.isHeard ? clock.head?.newest?.at : undefined;
+  const at = sampledAt(replayed, newest, headAt === undefined ? newest.at : Math.min(newest.at, headAt));
+  return { at, ...replayed.positionAt(at), by: 'agent' };
+}
+
+/**
+ * Where a replica stood by its upstream's view, which is a floor that is up to `staleMs` old: what is seen now bounds from
+ * above what was so `staleMs` ago. `staleMs` undefined: it replies to nothing but WAL, and there is no such bound.
+ */
+export function standingBySender(reported: Track | undefined, clock: HeadClock, staleMs: number | undefined): Standing | undefined {
+  const newest = reported?.newest;
+  if (reported === undefined || newest === undefined) return undefined;
+  if (staleMs !== undefined) {
+    const headAt = clock.isHeard ? clock.head?.newest?.at : undefined;
+    const at = Math.min(newest.at - staleMs, headAt ?? Number.POSITIVE_INFINITY);
+    const { low } = reported.positionAt(at);
+    if (low !== undefined) return { at, low, high: reported.positionAt(at + staleMs).high, by: 'sender' };
+  }
+  return { at: newest.at, low: newest.lsn, high: undefined, by: 'sender' };
+}
+
+/** A server that is down replays nothing; how far it came since it was last seen nobody knows. */
+export function standingWhileDown(replayed: Track | undefined, clock: HeadClock, downAt: number): Standing | undefined {
+  const newest = replayed?.newest;
+  if (newest === undefined) return undefined;
+  const headAt = clock.isHeard ? clock.head?.newest?.at : undefined;
+  return { at: Math.max(newest.at, headAt ?? downAt), low: newest.lsn, high: undefined, by: 'agent' };
+}
+
+/** Bounds of how old the oldest WAL beyond a standing is. Undefined when they would say nothing at all. */
+export function lagOf(standing: Standing | undefined, clock: HeadClock): Lag | undefined {
+  if (standing === undefined) return undefined;
+  const { at, low, high } = standing;
+  const fromLow = low === undefined ? NEVER : passed(clock, low);
+  const fromHigh = high === undefined ? NEVER : high === low ? fromLow : passed(clock, high);
+  const upper = Math.max(0, at - fromLow.notBefore);
+  const lower = Math.min(upper, Math.max(0, at - fromHigh.notAfter));
+  if (upper === Number.POSITIVE_INFINITY && lower === 0) return undefined;
+  const known = newestKnown(clock);
+  const isFresh = clock.isHeard || clock.told.some(({ newest }) => newest !== undefined && at - newest.at <= clock.toldFreshMs);
+  const furthest = furthestAt(clock, at);
+  return {
+    value: likeliest({ at, lower, upper, fromLow, fromHigh, isGuess: !isFresh || (high === undefined && standing.by === 'agent') }),
+    lower,
+    upper,
+    at,
+    bytes: low === undefined || furthest === undefined ? undefined : bytesBetween(low, furthest),
+    source: standing.by === 'sender' ? 'sender' : fromLow === NEVER ? fromHigh.source : fromLow.source,
+    unknownSince: isFresh ? undefined : known,
+  };
+}
+
+/** Never 0 because nobody knows: where the head may have gone on unseen, it is held to have done so. */
+function likeliest(known: {
+  readonly at: number;
+  readonly lower: number;
+  readonly upper: number;
+  readonly fromLow: Passed;
+  readonly fromHigh: Passed;
+  readonly isGuess: boolean;
+}): number {
+  const { at, lower, upper, fromLow, fromHigh, isGuess } = known;
+  if (upper === Number.POSITIVE_INFINITY) return lower;
+  const from = fromLow.likely;
+  if (!Number.isFinite(from)) return isGuess ? upper : lower;
+  const likely = Number.isFinite(fromHigh.likely) ? (from + fromHigh.likely) / 2 : from;
+  return Math.min(upper, Math.max(lower, at - likely));
+}
+
+/** What is left of a lag that is partly wanted. */
+export function excessOf(lag: Lag | undefined, delayMs: number | undefined): LagBounds | undefined {
+  if (lag === undefined) return undefined;
+  const less = (ms: number): number => Math.max(0, ms - (delayMs ?? 0));
+  return { value: less(lag.value), lower: less(lag.lower), upper: less(lag.upper) };
+}
