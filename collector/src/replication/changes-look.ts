@@ -19,7 +19,6 @@ export interface LookInput {
 
 export interface Said {
   readonly kind: ReplicationEventKind;
-  /** Without the kind that opened it: what follows of an instance is told apart by it. */
   readonly key: string;
   readonly at: number;
   readonly id: InstanceId | null | undefined;
@@ -66,6 +65,12 @@ export class Look {
     const before = this.changes.findIndex(({ key }) => key === change.key);
     if (before === -1) this.changes.push(change);
     else this.changes[before] = change;
+  }
+
+  /** Takes back what was said at this look and is said better now. */
+  unsay(keyPrefix: string): void {
+    const index = this.changes.findIndex(({ key }) => key.startsWith(keyPrefix));
+    if (index !== -1) this.changes.splice(index, 1);
   }
 
   /** Members that belong here and are watched. */

@@ -5,7 +5,7 @@
 import { formatLsn, parseLsn } from '@tidemark/protocol';
 import { documentNow, furthest, iso, positionOf, secondsOf, spanText, type Look } from './changes-look.ts';
 import type { MemberNote } from './changes-memory.ts';
-import { divergedKey } from './changes-split.ts';
+import { divergedKey, hasRejoined } from './changes-split.ts';
 import type { InstanceId, Member, Sighting } from './model.ts';
 
 const GONE_GRACE_MS = 10_000;
@@ -84,7 +84,7 @@ function noteDivergence(look: Look, member: Member, note: MemberNote): void {
   if (member.diverged !== undefined) {
     const at = member.sighting?.upAt ?? look.now;
     note.diverged ??= { key: divergedKey(member, at), at };
-  } else if (look.changes.some(({ kind, instanceId }) => kind === 'rejoined' && instanceId === member.id)) note.diverged = null;
+  } else if (hasRejoined(look, member)) note.diverged = null;
 }
 
 function presenceOf(look: Look, { sighting, seenBy, upstream }: Member): Presence {

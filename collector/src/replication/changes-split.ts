@@ -170,9 +170,9 @@ export function divergenceChanges(look: Look): void {
       if (note?.diverged !== null && note?.diverged !== undefined) continue;
       sayDiverged(look, member);
     } else if (isFollowing(look, member)) {
+      sayFormerIsBack(look, member);
       if (note?.diverged !== null && note?.diverged !== undefined) sayRejoined(look, member, note.diverged.at);
-      else sayFormerIsBack(look, member);
-      sayTimeline(look, member);
+      if (!hasRejoined(look, member)) sayTimeline(look, member);
     }
   }
 }
@@ -199,9 +199,14 @@ function sayDiverged(look: Look, member: Member & { sighting: Sighting }): void 
   });
 }
 
+export const hasRejoined = (look: Look, { id }: Member): boolean =>
+  look.changes.some(({ kind, instanceId }) => kind === 'rejoined' && instanceId === id);
+
+/** Once a look, by the newest reason. */
 function sayRejoined(look: Look, member: Member & { sighting: Sighting }, since: number): void {
   const at = member.sighting.upAt ?? look.now;
   const upstream = look.members.get(member.upstream?.id ?? '')?.name ?? null;
+  if (hasRejoined(look, member)) look.unsay(`rejoined:${member.id}:`);
   look.say({
     kind: 'rejoined',
     key: `rejoined:${member.id}:${Math.round(since)}`,
@@ -214,10 +219,13 @@ function sayRejoined(look: Look, member: Member & { sighting: Sighting }, since:
   });
 }
 
-/** An old primary that comes back as a replica; of a switchover that is part of it. */
+/** An old primary that comes back as a replica, or a promoted one that should not have been; of a switchover that is part of it. */
 function sayFormerIsBack(look: Look, member: Member & { sighting: Sighting }): void {
-  for (const promotion of look.memory.promotions) {
-    if (promotion.former?.id !== member.id || promotion.saidRejoined) continue;
+  const { promotions } = look.memory;
+  for (const promotion of promotions) {
+    const isFormer = promotion.former?.id === member.id;
+    const isStray = promotion.id === member.id && promotion.wasDisputed && promotion === promotions.at(-1);
+    if ((!isFormer && !isStray) || promotion.saidRejoined) continue;
     if (promotion.kind === 'promotion' && !promotion.wasDisputed) continue;
     promotion.saidRejoined = true;
     if (promotion.kind !== 'switchover') sayRejoined(look, member, promotion.at);
