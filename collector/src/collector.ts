@@ -49,6 +49,8 @@ import { alertRoutes } from './incidents/routes.ts';
 import { ruleRoutes } from './rules/routes.ts';
 import { runbookRoutes } from './runbooks/routes.ts';
 import { channelRoutes } from './notify/index.ts';
+import { replicationRoutes } from './replication/routes.ts';
+import { countReplication, registerReplication, startReplication, type Replicating } from './replicating.ts';
 import { ReportReader } from './series/reread.ts';
 import { restoreLiveView } from './series/restore.ts';
 import { nodeSummary, seriesRoutes } from './series/routes.ts';
@@ -96,6 +98,7 @@ export interface Parts {
   alerting: Pick<Alerting, 'rules' | 'notifier' | 'reload' | 'latestOf'> & {
     incidents: Pick<Alerting['incidents'], 'recorder' | 'store' | 'localEntries'>;
   };
+  replication: Pick<Replicating, 'view' | 'events'>;
   hub: EventHub;
   overview: FleetOverview;
 }
@@ -138,6 +141,11 @@ export async function startCollector(options: CollectorOptions): Promise<Started
     metrics: own,
     onStoreChanged: () => intake.forgetStore(),
   });
+  const reader = new ReportReader(database, (id) => directory.byId(id));
+  await whileStarting(() => restoreLiveView(view, reader, directory.all(), clock));
+  const replication = await whileStarting(() => startReplication({ clock, log, database, directory, view }));
+  lifecycle.onStop('replication', () => replication.stop());
+  countReplication(own.registry, replication);
   const intake: ReportIntake = new ReportIntake({
     database,
     stream,
@@ -149,10 +157,9 @@ export async function startCollector(options: CollectorOptions): Promise<Started
       directory.agentSeen(node, agent);
       view.heard(node, agent, clockOffsetMs);
     },
+    derive: (report) => replication.view.accept(report),
   });
   lifecycle.onStop('writer', () => writer.stop());
-  const reader = new ReportReader(database, (id) => directory.byId(id));
-  await whileStarting(() => restoreLiveView(view, reader, directory.all(), clock));
   const stalls = watchForStalls(clock, () => {
     view.settle();
     own.stalled();
@@ -181,6 +188,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
   const overview = new FleetOverview(view, directory, clock);
   const hub = new EventHub({ clock, view, overview, nodes: () => directory.all() });
   alerting.tellPages(hub);
+  replication.tellPages(hub);
 
   const app = await buildServer({
     // Fastify announces its address by itself; the collector does that in its own words.
@@ -195,11 +203,11 @@ export async function startCollector(options: CollectorOptions): Promise<Started
       else own.requestAnswered(method, routeOptions.url ?? 'none', status, seconds);
     },
   });
-  const components = registerComponents({ clock, database, directory, view, writer }, alerting);
+  const components = registerComponents({ clock, database, directory, view, writer, replication }, alerting);
   lifecycle.onStop('component watch', components.watch());
   addRoutes(
     app,
-    { clock, database, store, directory, view, own, intake, components, alerting, hub, overview },
+    { clock, database, store, directory, view, own, intake, components, alerting, replication, hub, overview },
     { ...options, baseUrl, settings: settingsOf(options, embedded) },
   );
   lifecycle.onStop('http', () => app.close());
@@ -218,7 +226,7 @@ export interface RouteOptions extends Pick<CollectorOptions, 'consoleDir' | 'das
 /** Every address of the collector, but for what the HTTP server has by itself (sign-in, description). */
 export function addRoutes(
   app: FastifyInstance,
-  { clock, database, store, directory, view, own, intake, components, alerting, hub, overview }: Parts,
+  { clock, database, store, directory, view, own, intake, components, alerting, replication, hub, overview }: Parts,
   options: RouteOptions,
 ): void {
   healthRoutes(app, { components, clock, stopping: () => options.lifecycle.stopping });
@@ -234,6 +242,7 @@ export function addRoutes(
     baseUrl: options.baseUrl,
   });
   seriesRoutes(app, { fleet: directory, view, store: new SeriesStore(database), clock });
+  replicationRoutes(app, { view: replication.view, events: replication.events });
   alertRoutes(app, {
     recorder: alerting.incidents.recorder,
     store: alerting.incidents.store,
@@ -254,9 +263,9 @@ export function addRoutes(
   consoleFiles(app, options.consoleDir);
 }
 
-type Watched = Pick<Parts, 'clock' | 'database' | 'directory' | 'view'> & { writer: ReportWriter };
+type Watched = Pick<Parts, 'clock' | 'database' | 'directory' | 'view' | 'replication'> & { writer: ReportWriter };
 
-function registerComponents({ clock, database, directory, view, writer }: Watched, alerting: Alerting): Components {
+function registerComponents({ clock, database, directory, view, writer, replication }: Watched, alerting: Alerting): Components {
   const components = new Components(clock);
   components.register('database', true, () => {
     const { up, since, detail } = database.state;
@@ -268,6 +277,7 @@ function registerComponents({ clock, database, directory, view, writer }: Watche
     return { status: 'healthy', detail: `${writer.depth} reports wait to be stored` };
   });
   registerAlerting(components, alerting);
+  registerReplication(components, replication);
   components.register('agents', false, () => {
     const approved = [...directory.all()].filter(({ state }) => state === 'approved');
     const silent = approved.filter((node) => !isUp(view, node));

@@ -23,6 +23,9 @@ import { OwnMetrics } from './live/own-metrics.ts';
 import { Notifier } from './notify/index.ts';
 import { ReportIntake } from './reports/intake.ts';
 import { ReportWriter } from './reports/writer.ts';
+import { ReplicationEvents } from './replication/event-store.ts';
+import { Tracks } from './replication/tracks.ts';
+import { ReplicationView } from './replication/view.ts';
 import { createRuleSource } from './rules/source.ts';
 import { ReportStream } from './stream/stream.ts';
 
@@ -72,6 +75,7 @@ export async function assembleApi(version: string): Promise<AssembledApi> {
     components: new Components(clock),
     hub: new EventHub({ clock, view, overview, nodes: () => [] }),
     alerting: unstartedAlerting(database, clock, log),
+    replication: unstartedReplication(database, directory, clock, log),
   };
   addRoutes(app, parts, {
     consoleDir: join(dataDir, 'none'),
@@ -99,6 +103,11 @@ export async function assembleApi(version: string): Promise<AssembledApi> {
       rmSync(dataDir, { recursive: true, force: true });
     },
   };
+}
+
+function unstartedReplication(database: Database, fleet: FleetDirectory, clock: Clock, log: Log): Parts['replication'] {
+  const events = new ReplicationEvents({ database, clock, log, random: Math.random });
+  return { events, view: new ReplicationView({ clock, tracks: new Tracks(), keeper: events, fleet, liveness: () => 'unknown' }) };
 }
 
 /** Shipped rules, no channels, and a book that nothing is written into. */

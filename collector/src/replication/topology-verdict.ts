@@ -25,19 +25,34 @@ export function groupsOf(subjects: readonly Subject[], memory: Memories, edges: 
     const lineage = memory[subject.id]?.lineage ?? `alone ${subject.id}`;
     lineages.set(lineage, [...(lineages.get(lineage) ?? []), subject]);
   }
-  const withPrimary = [...lineages.values()].filter((group) => group.some(({ role }) => role === 'primary'));
-  if (withPrimary.length <= 1) return { main: subjects, clones: [] };
-  const rank = (group: readonly Subject[]): [number, number, number] => [
-    -group.length - edges.unwatched.filter(({ sender, row }) => row.kind === 'physical' && group.includes(sender)).length,
-    Math.min(...group.map(({ id }) => memory[id]?.firstSeenAt ?? Infinity)),
-    Math.min(...group.map(({ startedAt }) => startedAt ?? Infinity)),
-  ];
-  const [, ...rest] = withPrimary
-    .map((group) => ({ group, rank: rank(group) }))
-    .sort((a, b) => a.rank[0] - b.rank[0] || a.rank[1] - b.rank[1] || a.rank[2] - b.rank[2] || (a.group[0]!.id < b.group[0]!.id ? -1 : 1));
-  const apart = rest.flatMap(({ group }) => group);
-  return { main: subjects.filter((one) => !apart.includes(one)), clones: apart.filter(({ role }) => role === 'primary') };
+  // Replicas that stream from a stranger may well stream from the primary that stands alone here.
+  const isWhole = (group: readonly Subject[]): boolean =>
+    group.length > 1 &&
+    !group.some((one) => one.role === 'replica' && one.seeks.streaming === true && edges.upstreams.get(one.id)?.id === undefined);
+  const hasPrimary = (group: readonly Subject[]): boolean => group.some(({ role }) => role === 'primary');
+  const ranked = [...lineages.values()]
+    .filter((group) => hasPrimary(group) || isWhole(group))
+    .map((group) => ({
+      group,
+      size: group.length + edges.unwatched.filter(({ sender, row }) => row.kind === 'physical' && group.includes(sender)).length,
+      seenAt: Math.min(...group.map(({ id }) => memory[id]?.firstSeenAt ?? Infinity)),
+      startedAt: Math.min(...group.map(({ startedAt }) => startedAt ?? Infinity)),
+    }))
+    .sort(
+      (a, b) =>
+        b.size - a.size || before(a.seenAt, b.seenAt) || before(a.startedAt, b.startedAt) || (a.group[0]!.id < b.group[0]!.id ? -1 : 1),
+    );
+  const apart = new Set(
+    ranked
+      .slice(1)
+      .filter(({ group }) => hasPrimary(group))
+      .flatMap(({ group }) => group),
+  );
+  return { main: subjects.filter((one) => !apart.has(one)), clones: [...apart].filter(({ role }) => role === 'primary') };
 }
+
+/** Infinity less Infinity is no number. */
+const before = (one: number, other: number): number => (one === other ? 0 : one < other ? -1 : 1);
 
 /** The largest set of primaries of one lineage of which every two were seen to be primaries at one time. */
 export function splitBrainOf(

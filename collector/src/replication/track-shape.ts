@@ -7,8 +7,8 @@ import type { Samples } from './track-samples.ts';
 /** What `likely` may move by when samples are left out; a little is kept back for the rounding of floats. */
 export const THIN_TOLERANCE_MS = 1_000;
 const TOLERANCE_MS = THIN_TOLERANCE_MS - 10;
-/** A stretch of which less is known stays by itself: a late report may fill it. */
-const WIDE_MS = 10_000;
+/** Samples farther apart than those of two seconds are have lost some between them, which a late report may bring. */
+const GAP_MS = 3_000;
 
 /**
  * When a position between sample `index` and the next was most likely passed. Steady writing: as far into the time as into
@@ -74,7 +74,7 @@ function isPlain(samples: Samples, index: number): boolean {
     index + 1 < samples.length &&
     !samples.isStraight(index) &&
     samples.lsnOf(index + 1) > samples.lsnOf(index) &&
-    samples.endOf(index + 1) - samples.startOf(index) <= WIDE_MS
+    samples.startOf(index + 1) - samples.startOf(index) <= GAP_MS
   );
 }
 

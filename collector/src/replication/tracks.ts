@@ -133,7 +133,7 @@ export class Tracks implements TrackReader {
 }
 
 function acceptRun(book: Book, { role, timeline, samples }: Run, takenAt: number, errorMs: number): void {
-  if (samples.length === 0) return;
+  if (samples.length === 0 || !samples.every(isPast)) return;
   const firstAt = takenAt - samples[0]![0];
   let isCut = book.eras.note(firstAt, takenAt - samples.at(-1)![0], role, timeline);
   let isReplayedCut = isCut;
@@ -153,12 +153,17 @@ function acceptRun(book: Book, { role, timeline, samples }: Run, takenAt: number
       book.replayed.add(at, replayed, errorMs);
     }
     if (sender !== undefined) {
-      const heardAt = takenAt - (senderAgoMs ?? agoMs);
+      const heardAt = takenAt - Math.max(0, senderAgoMs ?? agoMs);
       if (isSenderCut) book.sender.cutBefore(heardAt, sender);
       isSenderCut = false;
       book.sender.add(heardAt, sender, errorMs);
     }
   }
 }
+
+/** A time that is still to come would make all the rest look old. */
+/** What is asked of a server while the report is taken comes after the report's moment. */
+const COLLECTION_MS = 10_000;
+const isPast = ([agoMs]: Run['samples'][number]): boolean => agoMs >= -COLLECTION_MS && agoMs <= HEAD_KEEP_MS;
 
 const known = (track: PositionTrack | undefined): PositionTrack | undefined => (track?.newest === undefined ? undefined : track);
