@@ -3,15 +3,19 @@
  * cascades and slots, promoted, paused, stopped and killed at will. Everything lies below one temporary
  * directory, and every server is stopped by its own pid, at the latest when this process leaves.
  */
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cp } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import { Client, type QueryResultRow } from 'pg';
 import {
   chooseAccount,
   findPackagedBinaries,
+  identityOf,
   initialiseDataDirectory,
   launchPostgres,
   materialiseBinaries,
@@ -317,6 +321,15 @@ export class PostgresCluster {
     }
   }
 
+  /** Stops one of a server's processes where it stands: its walreceiver, say, whose peer does not notice at first. */
+  freezeProcess(instance: PostgresInstance, title: string): void {
+    if (instance.pid === undefined) throw new Error(`${instance.name} does not run`);
+    const pid = withChildren(instance.pid).find((candidate) => candidate !== instance.pid && titleOf(candidate).includes(title));
+    if (pid === undefined) throw new Error(`${instance.name} has no process ${title}`);
+    process.kill(pid, 'SIGSTOP');
+    this.#frozen.add(pid);
+  }
+
   /** Lets everything frozen go on. */
   thaw(): void {
     for (const pid of this.#frozen) {
@@ -327,6 +340,52 @@ export class PostgresCluster {
       }
     }
     this.#frozen.clear();
+  }
+
+  /** A new directory that the servers may write to, for an archive. */
+  makeDirectory(name: string): string {
+    const path = join(this.directory, name);
+    this.#makeDirectory(path);
+    return path;
+  }
+
+  /** How a standby of this name connects to an upstream. */
+  conninfo(upstream: PostgresInstance, applicationName: string): string {
+    return `host=${upstream.host} port=${upstream.port} user=${SUPERUSER} application_name=${applicationName}`;
+  }
+
+  /**
+   * A copy of a server's files as a snapshot of its disk has them: with its WAL, and knowing nothing of being a copy. The
+   * server stands still meanwhile. The copy is not started.
+   */
+  async cloneFiles(instance: PostgresInstance, name: string): Promise<PostgresInstance> {
+    const own = this.#own(instance);
+    const clone = await this.#make(name, own.version);
+    const pids = own.pid === undefined ? [] : withChildren(own.pid);
+    for (const pid of pids) process.kill(pid, 'SIGSTOP');
+    try {
+      await cp(own.dataDirectory, clone.dataDirectory, { recursive: true });
+    } finally {
+      for (const pid of pids) process.kill(pid, 'SIGCONT');
+    }
+    rmSync(join(clone.dataDirectory, 'postmaster.pid'), { force: true });
+    giveAll(clone.dataDirectory, this.#account);
+    return clone;
+  }
+
+  /** pg_rewind: makes a stopped server's files what the running source's are. `program` is of the same major version. */
+  async rewind(instance: PostgresInstance, source: PostgresInstance, program: string): Promise<void> {
+    const own = this.#own(instance);
+    if (own.process !== undefined) throw new Error(`${own.name} runs; pg_rewind wants it stopped`);
+    const conf = readFileSync(join(own.dataDirectory, 'postgresql.conf'), 'utf8');
+    const { stderr } = await promisify(execFile)(
+      program,
+      [`--target-pgdata=${own.dataDirectory}`, `--source-server=${this.conninfo(source, 'rewind')} dbname=postgres`, '--no-sync'],
+      { ...identityOf(this.#account), cwd: own.dataDirectory, env: { LC_ALL: 'C', PATH: '/usr/bin:/bin' }, timeout: READY_TIMEOUT_MS },
+    );
+    if (!/Done!/.test(stderr)) throw new Error(`pg_rewind did not say that it is done: ${stderr}`);
+    // The source's files came with it; the server keeps its own configuration.
+    writeFileSync(join(own.dataDirectory, 'postgresql.conf'), conf);
   }
 
   /** SIGKILL to the server, as a crash; resolves when it is gone. */
@@ -419,8 +478,7 @@ export class PostgresCluster {
   }
 
   async #follow(instance: Instance, upstream: PostgresInstance, applicationName: string, slot: string | undefined): Promise<void> {
-    const conninfo = `host=${upstream.host} port=${upstream.port} user=${SUPERUSER} application_name=${applicationName}`;
-    const lines = confLines({ primary_conninfo: conninfo, primary_slot_name: slot ?? '' });
+    const lines = confLines({ primary_conninfo: this.conninfo(upstream, applicationName), primary_slot_name: slot ?? '' });
     await writeOwned(join(instance.dataDirectory, 'postgresql.auto.conf'), lines, this.#account);
     await writeOwned(join(instance.dataDirectory, 'standby.signal'), '', this.#account);
   }
@@ -457,6 +515,22 @@ function freePort(): Promise<number> {
       server.close(() => (address !== null && typeof address === 'object' ? resolve(address.port) : reject(new Error('no port'))));
     });
   });
+}
+
+/** What a process calls itself; empty for one that is gone. */
+function titleOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8');
+  } catch {
+    return '';
+  }
+}
+
+function giveAll(path: string, account: Account | undefined): void {
+  if (account === undefined) return;
+  chownSync(path, account.uid, account.gid);
+  for (const entry of readdirSync(path, { withFileTypes: true, recursive: true }))
+    chownSync(join(entry.parentPath, entry.name), account.uid, account.gid);
 }
 
 /** A process and those that it started, as /proc has them now. */
