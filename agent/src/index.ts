@@ -8,6 +8,8 @@ export { createProbes, type ProbeOptions } from './probes/index.ts';
 export { createPostgresProbes, type PostgresConfig, type PostgresProbeOptions } from './probes/postgres.ts';
 export type { Identity, Reading } from './probes/postgres/reading.ts';
 export { recordUp, ReplicaNames } from './probes/postgres/series.ts';
+export type { ServerFacts, Statistics, StatisticsGroup } from './probes/postgres/statistics/group.ts';
+export { statisticsGroups } from './probes/postgres/statistics/index.ts';
 export { ProbeRunner, type Collection } from './probes/runner.ts';
 export { openDiskSpool, type DiskSpoolOptions } from './spool/disk-spool.ts';
 export { MemorySpool } from './spool/memory-spool.ts';

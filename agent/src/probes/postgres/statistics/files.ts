@@ -142,5 +142,6 @@ export async function roomAt(
   const inside = answers.get(walDirectory);
   const stats = inside === 'error' ? answers.get(dataDirectory) : inside;
   if (stats === undefined || typeof stats === 'string') return undefined;
-  return { freeBytes: stats.bavail * stats.bsize, totalBytes: stats.blocks * stats.bsize };
+  const blockBytes = stats.frsize || stats.bsize;
+  return { freeBytes: stats.bavail * blockBytes, totalBytes: stats.blocks * blockBytes };
 }

@@ -13,6 +13,8 @@ import { io } from './io.ts';
 import { locks, LockWatch } from './locks.ts';
 import { preparedTransactions } from './prepared.ts';
 import { sessions } from './sessions.ts';
+import { statements } from './statements.ts';
+import { subscriptions } from './subscriptions.ts';
 import { together } from './together.ts';
 import { recoveryPrefetch, wal } from './wal.ts';
 import { wraparound } from './wraparound.ts';
@@ -38,5 +40,7 @@ export function statisticsGroups(): StatisticsGroup[] {
     ]),
     files(GATE),
     wraparound(),
+    ...subscriptions(),
+    ...statements(),
   ];
 }
