@@ -48,80 +48,81 @@ interface Reading {
 }
 
 /** Reads all groups of a server, one after the other, as the agent does when all are due. */
-class Reader {
-  readonly #groups = statisticsGroups();
-  readonly #client: Client;
-  readonly #facts: ServerFacts;
-  readonly #recorder = new BlockRecorder('postgres', 'main');
+interface Reader {
+  read(): Promise<Reading>;
+  /** Reads until the condition holds: counters reach the views a moment after what they count. */
+  until(condition: (reading: Reading) => boolean, what: string): Promise<Reading>;
+}
 
-  private constructor(client: Client, facts: ServerFacts) {
-    this.#client = client;
-    this.#facts = facts;
-  }
+async function readerOf(instance: PostgresInstance, user = 'monitor'): Promise<Reader> {
+  const client = await connect(instance, user);
+  await client.query('SET search_path TO pg_catalog; SET default_transaction_read_only TO on; SET timezone TO UTC; SET jit TO off');
+  const facts = await factsOf(client);
+  const groups = statisticsGroups();
+  const recorder = new BlockRecorder('postgres', 'main');
 
-  static async of(instance: PostgresInstance, user = 'monitor'): Promise<Reader> {
-    const client = await connect(instance, user);
-    await client.query('SET search_path TO pg_catalog; SET default_transaction_read_only TO on; SET timezone TO UTC; SET jit TO off');
-    const { rows } = await client.query<{ version: string; replica: boolean; all: boolean }>(
-      `SELECT current_setting('server_version_num') AS version, pg_is_in_recovery() AS replica, pg_has_role('pg_read_all_stats', 'USAGE') AS all`,
-    );
-    const { version, replica, all } = rows[0]!;
-    return new Reader(client, {
-      server: 'main',
-      versionNumber: Number(version),
-      role: replica ? 'replica' : 'primary',
-      seesAll: all,
-      database: 'postgres',
-      local: true,
-    });
-  }
-
-  async read(): Promise<Reading> {
+  async function read(): Promise<Reading> {
     const all: Statistics[] = [];
     const asked: string[] = [];
-    for (const group of this.#groups) {
-      if (group.roles?.includes(this.#facts.role) === false) continue;
-      const text = group.statement(this.#facts);
+    for (const group of groups) {
+      if (group.roles?.includes(facts.role) === false) continue;
+      const text = group.statement(facts);
       if (text === undefined) continue;
-      expect(group.statement(this.#facts)).toBe(text);
-      const { rows } = await this.#client.query<(string | null)[]>({
-        text,
-        rowMode: 'array',
-        types: { getTypeParser: () => (value: string) => value },
-      });
-      all.push(await group.read(rows, this.#facts));
+      expect(group.statement(facts)).toBe(text);
+      const types = { getTypeParser: () => (value: string) => value };
+      const { rows } = await client.query<(string | null)[]>({ text, rowMode: 'array', types });
+      all.push(await group.read(rows, facts));
       asked.push(group.name);
     }
-    for (const statistics of all) statistics.record?.(this.#recorder);
-    const block = this.#recorder.take();
-    const values = new Map<string, WireValue>();
-    block?.layout.series.forEach(({ name, labels }, i) => {
-      expect(labels[0]).toEqual(['server', 'main']);
-      const rest = labels.slice(1).map((pair) => pair.join('='));
-      values.set(rest.length === 0 ? name : `${name}{${rest.join(',')}}`, block.values[i]!);
-    });
-    expect(values.size).toBe(block?.layout.series.length ?? 0);
-    const document: Partial<PostgresReplication> = Object.assign({}, ...all.map((statistics) => statistics.document ?? {}));
-    for (const field of ['archiver', 'wal', 'subscriptions'] as const)
-      if (field in document) expect([...Value.Errors(PostgresReplication.properties[field], document[field])]).toEqual([]);
-    const observations = all.flatMap((statistics) => statistics.observations ?? []);
-    for (const { kind, document: said } of observations)
-      expect([...Value.Errors(kind === POSTGRES_LOCKS ? PostgresLocks : PostgresStatements, said)]).toEqual([]);
-    const reading = { values, document, observations, missingRights: all.flatMap((statistics) => statistics.missingRights ?? []), asked };
-    expect(JSON.stringify([[...values], document, observations])).not.toContain(SECRET);
-    return reading;
+    for (const statistics of all) statistics.record?.(recorder);
+    return checked(recorder, all, asked);
   }
 
-  /** Reads until the condition holds: counters reach the views a moment after what they count. */
-  until(condition: (reading: Reading) => boolean, what: string): Promise<Reading> {
-    return waitUntil(
-      async () => {
-        const reading = await this.read();
+  return {
+    read,
+    until(condition, what) {
+      const ask = async (): Promise<Reading | false> => {
+        const reading = await read();
         return condition(reading) && reading;
-      },
-      { what },
-    );
-  }
+      };
+      return waitUntil(ask, { what });
+    },
+  };
+}
+
+async function factsOf(client: Client): Promise<ServerFacts> {
+  const { rows } = await client.query<{ version: string; replica: boolean; all: boolean }>(
+    `SELECT current_setting('server_version_num') AS version, pg_is_in_recovery() AS replica, pg_has_role('pg_read_all_stats', 'USAGE') AS all`,
+  );
+  const { version, replica, all } = rows[0]!;
+  return {
+    server: 'main',
+    versionNumber: Number(version),
+    role: replica ? 'replica' : 'primary',
+    seesAll: all,
+    database: 'postgres',
+    local: true,
+  };
+}
+
+/** What was read, once it is sure that it follows the schemas, names no series twice and holds no secret. */
+function checked(recorder: BlockRecorder, all: readonly Statistics[], asked: string[]): Reading {
+  const recorded = recorder.take();
+  const values = new Map<string, WireValue>();
+  recorded?.layout.series.forEach(({ name, labels }, i) => {
+    expect(labels[0]).toEqual(['server', 'main']);
+    const rest = labels.slice(1).map((pair) => pair.join('='));
+    values.set(rest.length === 0 ? name : `${name}{${rest.join(',')}}`, recorded.values[i]!);
+  });
+  expect(values.size).toBe(recorded?.layout.series.length ?? 0);
+  const document = Object.assign({}, ...all.map((statistics) => statistics.document ?? {})) as Partial<PostgresReplication>;
+  for (const field of ['archiver', 'wal', 'subscriptions'] as const)
+    if (field in document) expect([...Value.Errors(PostgresReplication.properties[field], document[field])]).toEqual([]);
+  const observations = all.flatMap((statistics) => statistics.observations ?? []);
+  for (const { kind, document: said } of observations)
+    expect([...Value.Errors(kind === POSTGRES_LOCKS ? PostgresLocks : PostgresStatements, said)]).toEqual([]);
+  expect(JSON.stringify([[...values], document, observations])).not.toContain(SECRET);
+  return { values, document, observations, missingRights: all.flatMap((statistics) => statistics.missingRights ?? []), asked };
 }
 
 function locksIn({ observations }: Reading): PostgresLocks | undefined {
@@ -133,7 +134,7 @@ function statementsIn({ observations }: Reading): PostgresStatements | undefined
 }
 
 /** A session that waits for a table that another one has locked. */
-async function block(instance: PostgresInstance): Promise<{ holderPid: number; waiterPid: number; end: () => Promise<void> }> {
+async function waitForLock(instance: PostgresInstance): Promise<{ holderPid: number; waiterPid: number; end: () => Promise<void> }> {
   const [holder, waiter] = await Promise.all([connect(instance), connect(instance)]);
   const pidOf = async (client: Client): Promise<number> =>
     (await client.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0]!.pid;
@@ -178,11 +179,11 @@ test.each(POSTGRES_VERSIONS)(
     );
     await cluster.sql(a, "SELECT pg_create_logical_replication_slot('decoded', 'pgoutput')");
     const b = await cluster.addStandby(a, { name: 'b' });
-    const blocked = await block(a);
+    const blocked = await waitForLock(a);
 
-    expect((await (await Reader.of(a)).read()).missingRights).toEqual(['USAGE ON SCHEMA "Some ""where"""']);
+    expect((await (await readerOf(a)).read()).missingRights).toEqual(['USAGE ON SCHEMA "Some ""where"""']);
     await cluster.sql(a, 'GRANT USAGE ON SCHEMA "Some ""where""" TO monitor');
-    const ofPrimary = await Reader.of(a);
+    const ofPrimary = await readerOf(a);
     const primary = await ofPrimary.read();
     expect(primary.asked).toEqual([
       'sessions',
@@ -235,11 +236,11 @@ test.each(POSTGRES_VERSIONS)(
     expect(again.document.subscriptions).toMatchObject([
       { name: 's', database: 'postgres', enabled: false, slotName: 's', workerPid: null, publisherHost: null },
     ]);
-    const ofSuperuser = await Reader.of(a, 'postgres');
+    const ofSuperuser = await readerOf(a, 'postgres');
     expect((await ofSuperuser.read()).asked).toContain('publishers');
     expect((await ofSuperuser.read()).document.subscriptions).toMatchObject([{ publisherHost: '127.0.0.1', publisherPort: '1' }]);
 
-    const ofReplica = await Reader.of(b);
+    const ofReplica = await readerOf(b);
     await ofReplica.read();
     const replica = await ofReplica.read();
     for (const name of [
@@ -253,7 +254,7 @@ test.each(POSTGRES_VERSIONS)(
     expect(replica.document).not.toHaveProperty('subscriptions');
 
     for (const instance of [a, b]) {
-      const plain = await (await Reader.of(instance, 'plain')).read();
+      const plain = await (await readerOf(instance, 'plain')).read();
       expect(plain.missingRights).toEqual(['pg_monitor']);
       expect([...plain.values.keys()].filter((name) => /activity|waiting|pg_wal|statements/.test(name))).toEqual([]);
       expect(plain.values.get('pg_stat_database_xact_commit{datname=postgres}')).toEqual(expect.any(Number));
@@ -266,13 +267,13 @@ describe.each([15, 18] as const)('PostgreSQL %i', (version) => {
   test('sessions and locks: who waits, who is idle in a transaction, what is held back', async () => {
     const a = await cluster.startPrimary({ version, name: 'a', settings: PRELOADED });
     await prepareRoles(a);
-    const reader = await Reader.of(a);
+    const reader = await readerOf(a);
     const calm = await reader.read();
     expect(calm.asked).not.toContain('locks');
     expect(calm.values.get('tidemark_postgres_lock_waiters')).toBe(0);
     expect(calm.values.get('tidemark_postgres_idle_in_transaction_seconds')).toBe(0);
 
-    const blocked = await block(a);
+    const blocked = await waitForLock(a);
     const waiting = await reader.until((seen) => locksIn(seen)?.waiting[0]?.waitSeconds !== null, 'a waiter');
     expect(waiting.values.get('tidemark_postgres_lock_waiters')).toBe(1);
     expect(waiting.values.get('tidemark_postgres_sessions_waiting{wait_event_type=Lock}')).toBe(1);
@@ -321,7 +322,7 @@ describe.each([15, 18] as const)('PostgreSQL %i', (version) => {
   test('databases: a deadlock, a temporary file, the cache, and counters that are reset', async () => {
     const a = await cluster.startPrimary({ version, name: 'a', settings: { deadlock_timeout: '20ms' } });
     await prepareRoles(a);
-    const reader = await Reader.of(a);
+    const reader = await readerOf(a);
     const before = await reader.read();
     const of = (column: string): string => `pg_stat_database_${column}{datname=postgres}`;
     expect(before.values.get(of('deadlocks'))).toBe(0);
@@ -358,7 +359,7 @@ describe.each([15, 18] as const)('PostgreSQL %i', (version) => {
   test('the archiver fails and recovers; pg_wal is as large as it is', async () => {
     const a = await cluster.startPrimary({ version, name: 'a', settings: { archive_mode: 'on', archive_command: 'false' } });
     await prepareRoles(a);
-    const reader = await Reader.of(a);
+    const reader = await readerOf(a);
     expect((await reader.read()).values.get('tidemark_postgres_archiver_failing')).toBe(0);
     await cluster.sql(a, 'CREATE TABLE t (n int); SELECT pg_switch_wal()');
     const failing = await reader.until(({ values }) => values.get('tidemark_postgres_archiver_failing') === 1, 'the archiver to fail');
@@ -392,7 +393,7 @@ describe.each([15, 18] as const)('PostgreSQL %i', (version) => {
     await cluster.sql(a, 'CREATE TABLE t AS SELECT generate_series(1, 100) AS n');
     const b = await cluster.addStandby(a, { name: 'b', settings: { max_standby_streaming_delay: '10ms', hot_standby_feedback: 'off' } });
     await cluster.configure(a, { synchronous_standby_names: 'FIRST 2 (b, "c d")' });
-    const ofPrimary = await Reader.of(a);
+    const ofPrimary = await readerOf(a);
     const missing = await ofPrimary.until(
       ({ values }) => values.get('tidemark_postgres_sync_standbys_present') === 1,
       'b to be synchronous',
@@ -405,7 +406,7 @@ describe.each([15, 18] as const)('PostgreSQL %i', (version) => {
     await waiting;
     expect((await ofPrimary.read()).values.get('tidemark_postgres_sync_standbys_required')).toBe(0);
 
-    const ofReplica = await Reader.of(b);
+    const ofReplica = await readerOf(b);
     const snapshot = 'pg_stat_database_conflicts_confl_snapshot{datname=postgres}';
     expect((await ofReplica.read()).values.get(snapshot)).toBe(0);
     const reading = await connect(b);
@@ -431,7 +432,7 @@ describe.each([15, 18] as const)('PostgreSQL %i', (version) => {
     await cluster.sql(publisher, 'CREATE PUBLICATION p FOR TABLE t');
     const conninfo = `host=127.0.0.1 port=${publisher.port} user=postgres password=${SECRET} dbname=postgres`;
     await cluster.sql(subscriber, `CREATE SUBSCRIPTION s CONNECTION '${conninfo}' PUBLICATION p WITH (streaming = off)`);
-    const [ofPublisher, ofSubscriber] = await Promise.all([Reader.of(publisher), Reader.of(subscriber)]);
+    const [ofPublisher, ofSubscriber] = await Promise.all([readerOf(publisher), readerOf(subscriber)]);
     const of = (name: string): string => `tidemark_postgres_subscription_${name}{datname=postgres,subname=s}`;
     const well = await ofSubscriber.until(({ values }) => values.get(of('tables_not_ready')) === 0, 'the initial copy');
     expect(well.values.get(of('worker_up'))).toBe(1);
@@ -467,7 +468,7 @@ describe.each([15, 18] as const)('PostgreSQL %i', (version) => {
     const a = await cluster.startPrimary({ version, name: 'a', settings: PRELOADED });
     await prepareRoles(a);
     await cluster.sql(a, 'CREATE EXTENSION pg_stat_statements');
-    const reader = await Reader.of(a);
+    const reader = await readerOf(a);
     await reader.read();
     await cluster.sql(a, `ALTER ROLE plain PASSWORD '${SECRET}'`);
     await cluster.sql(a, 'SELECT pg_sleep(0.3)');
