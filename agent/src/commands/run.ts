@@ -77,6 +77,7 @@ function assemble(
   const postgres = createPostgresProbes(config.postgres, {
     passFile: environment['PGPASSFILE'],
     log: log.child({ component: 'postgres' }),
+    onChange: () => void agent.reportNow({ urgent: true }),
   });
   const http = createHttpProbes(config.http, { version, clock });
   const status = new StatusFile(config.dataDir, () => statusOf(agent, config, server, version), log);

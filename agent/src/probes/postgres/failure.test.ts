@@ -38,6 +38,9 @@ test.each([
   ['starting', sqlError('57P03', 'das Datenbanksystem startet')],
   ['stopping', sqlError('57P03', 'the database system is shutting down')],
   ['database_missing', sqlError('3D000', 'database "postgres" does not exist')],
+  ['pooler', sqlError('08P01', 'unsupported startup parameter: options')],
+  ['pooler', sqlError('26000', 'prepared statement "tidemark_3" does not exist')],
+  ['pooler', sqlError('42P05', 'prepared statement "tidemark_1" already exists')],
   ['tls', new Error('The server does not support SSL connections')],
   ['tls', systemError('DEPTH_ZERO_SELF_SIGNED_CERT', 'self-signed certificate')],
   ['tls', systemError('ERR_TLS_CERT_ALTNAME_INVALID')],
@@ -54,11 +57,25 @@ test.each([
 
 test('the sentence says which server and what it said', () => {
   expect(failureOf(sqlError('28P01', 'password authentication failed for user "monitor"'), REACHED).detail).toBe(
-    'db1:5432 does not take the password of role "monitor" (password authentication failed for user "monitor").',
+    `db1:5432 does not take the password of role "monitor" (password authentication failed for user "monitor"): it is another one, or has expired (VALID UNTIL); the server's log says which. ALTER ROLE … PASSWORD '…' VALID UNTIL 'infinity' sets a new one.`,
   );
   expect(failureOf(sqlError('3D000', 'database "postgres" does not exist'), REACHED).detail).toContain(
     'db1:5432 has no database "postgres"',
   );
+});
+
+test('what a person has to do is in the sentence, as the server sees things', () => {
+  const detail = (code: string, message: string): string => failureOf(sqlError(code, message), REACHED).detail;
+  expect(detail('28000', 'no pg_hba.conf entry for host "10.0.0.9", user "monitor", database "app", no encryption')).toMatch(
+    /put "host app monitor 10\.0\.0\.9\/32 scram-sha-256" into its pg_hba\.conf.*or.*hostssl.*sslmode=require/,
+  );
+  const encrypted = detail('28000', 'pg_hba.conf rejects connection for host "fd00::9", user "monitor", database "app", SSL encryption');
+  expect(encrypted).toContain('"host app monitor fd00::9/128 scram-sha-256"');
+  expect(encrypted).not.toContain('sslmode');
+  expect(detail('28000', 'role "monitor" is not permitted to log in')).toContain('the role may log in');
+  expect(detail('53300', 'too many connections for role "monitor"')).toContain('ALTER ROLE "monitor" CONNECTION LIMIT 3');
+  expect(detail('53300', 'sorry, too many clients already')).toContain('reserved_connections');
+  expect(detail('08P01', 'unsupported startup parameter: options')).toContain('connect to PostgreSQL itself');
 });
 
 test('a message without end is cut, and never in the middle of a character', () => {

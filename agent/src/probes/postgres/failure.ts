@@ -18,6 +18,8 @@ export type FailureReason =
   | 'database_missing'
   | 'privilege'
   | 'unsupported_version'
+  | 'pooler'
+  | 'duplicate'
   | 'error';
 
 export interface Failure {
@@ -63,13 +65,32 @@ export function isWorthRetrying(error: unknown): boolean {
   return state === '55000' || state === '40001';
 }
 
+/** The role lacks a right. */
+export function isRefused(error: unknown): boolean {
+  return sqlState(error) === '42501';
+}
+
 /** The server does not know, or does not allow, what was asked. It is well otherwise. */
 export function isNotUnderstood(error: unknown): boolean {
   return ['42501', '42703', '42883', '42P01', '42704'].includes(sqlState(error) ?? '');
 }
 
+/** Text that cannot be turned into the encoding that was asked for, UTF-8. */
+export function isUntranslatable(error: unknown): boolean {
+  return ['22021', '22P05'].includes(sqlState(error) ?? '');
+}
+
+/** Somebody else gets our statements, or keeps our settings: there is a connection pooler in between. */
+export function isPooler(error: unknown): boolean {
+  const state = sqlState(error);
+  // A prepared statement that is not there, or is there already, on a connection that is ours alone: it is not.
+  if (state === '26000' || state === '42P05') return true;
+  return state === '08P01' && /unsupported startup parameter/i.test(sentenceOf(error));
+}
+
 function reasonOf(error: unknown): FailureReason {
   if (error instanceof Refusal) return error.reason;
+  if (isPooler(error)) return 'pooler';
   const state = sqlState(error);
   return state === undefined ? reasonOfSystemError(codeOf(error), sentenceOf(error)) : reasonOfSqlState(state, sentenceOf(error));
 }
@@ -159,7 +180,7 @@ function sentence(reason: FailureReason, error: unknown, { address, user, databa
     case 'tls':
       return `No TLS connection to ${address} (${said}): set sslmode and sslrootcert in the URL as the server needs them; sslmode=no-verify takes any certificate.`;
     case 'too_many_connections':
-      return `${address} has no connection left for role "${user}" (${said}).`;
+      return tooManySentence(said, address, user);
     case 'starting':
       return `${address} is starting or recovering and takes no connections yet (${said}).`;
     case 'stopping':
@@ -168,6 +189,10 @@ function sentence(reason: FailureReason, error: unknown, { address, user, databa
       return `${address} has no database "${database}": name one that exists in the URL, "postgres" usually does.`;
     case 'privilege':
       return `Role "${user}" may not see ${address} as it must (${said}): GRANT pg_monitor TO it.`;
+    case 'pooler':
+      return `Between this agent and PostgreSQL at ${address} there is a connection pooler (${said}): connect to PostgreSQL itself, usually port 5432.`;
+    case 'duplicate':
+      return said;
     case 'unsupported_version':
       return `${address} does not understand what was asked (${said}): PostgreSQL 15 to 18 are supported.`;
     case 'error':
@@ -184,10 +209,27 @@ function saidBy(error: unknown): string {
 
 function authenticationSentence(error: unknown, said: string, address: string, user: string): string {
   if (error instanceof Refusal) return said;
-  if (sqlState(error) === '28P01') return `${address} does not take the password of role "${user}" (${said}).`;
-  if (sqlState(error) === '28000')
-    return `${address} does not let role "${user}" in (${said}): look at pg_hba.conf, and that the role may log in.`;
+  // The server tells its log, and nobody else, whether the password is wrong, missing or has expired.
+  if (sqlState(error) === '28P01')
+    return `${address} does not take the password of role "${user}" (${said}): it is another one, or has expired (VALID UNTIL); the server's log says which. ALTER ROLE … PASSWORD '…' VALID UNTIL 'infinity' sets a new one.`;
+  if (sqlState(error) === '28000') return refusedSentence(said, address, user);
   return `${address} and this agent cannot agree on the authentication of role "${user}" (${said}).`;
+}
+
+/** What pg_hba.conf, or the role itself, has against us. The line to add is as the server saw us, whatever the network in between does. */
+function refusedSentence(said: string, address: string, user: string): string {
+  const entry = /pg_hba\.conf.* for host "([^"]+)", user "([^"]+)", database "([^"]+)"(?:, (no encryption|SSL off))?/.exec(said);
+  if (entry === null) return `${address} does not let role "${user}" in (${said}): look at pg_hba.conf, and that the role may log in.`;
+  const [, host = '', role, database, open] = entry;
+  const mask = host.includes(':') ? 128 : 32;
+  const orTls = open === undefined ? '' : ', or, if it has a hostssl line for it, set sslmode=require in the URL';
+  return `${address} does not let role "${user}" in (${said}): put "host ${database} ${role} ${host}/${mask} scram-sha-256" into its pg_hba.conf, before any line that refuses it, and reload${orTls}.`;
+}
+
+function tooManySentence(said: string, address: string, user: string): string {
+  if (/for role/i.test(said))
+    return `Role "${user}" has all the connections to ${address} that it may have (${said}): does a second agent use it? ALTER ROLE "${user}" CONNECTION LIMIT 3 is enough for one.`;
+  return `${address} has no connection left for role "${user}" (${said}): since PostgreSQL 16, reserved_connections = 3 and GRANT pg_use_reserved_connections TO "${user}" keep one for it.`;
 }
 
 /** The five characters of an error that the server reported; system errors have codes of other forms. */

@@ -2,197 +2,248 @@
  * One watched PostgreSQL server. A collection of it always ends within its deadline and always with an answer:
  * what was seen, or down and why. What is slow or refused never takes away what was seen before it.
  */
-import { POSTGRES_REPLICATION, POSTGRES_SETTINGS } from '@tidemark/protocol';
-import { backoffMs, type Clock, type Log } from '@tidemark/service';
+import { POSTGRES_REPLICATION, POSTGRES_SETTINGS, POSTGRES_TRACK, type PostgresReplication } from '@tidemark/protocol';
+import type { Clock, Log } from '@tidemark/service';
 import type { ProbeContext } from '../probe.ts';
-import { failureOf, isConnectionLoss, isNotUnderstood, isWorthRetrying, Refusal, type Failure, type FailureReason } from './failure.ts';
-import { CONTROL, DATABASE_SIZES, HOT, IDENTITY, MINIMAL, SETTINGS, type Statement } from './queries.ts';
-import {
-  controlFrom,
-  downDocument,
-  FIRST_UNKNOWN,
-  identityFrom,
-  OLDEST_SUPPORTED,
-  readingFrom,
-  UNKNOWN_CONTROL,
-  type Control,
-  type Identity,
-  type Reading,
-} from './reading.ts';
+import { failureOf, isConnectionLoss, isNotUnderstood, isPooler, Refusal, type Failure } from './failure.ts';
+import { InstanceStatistics } from './instance-statistics.ts';
+import type { Machine } from './machine.ts';
+import { DATABASE_SIZES, MINIMAL, rowOf, SETTINGS, WIDE, type Row } from './queries.ts';
+import { downDocument, FIRST_UNKNOWN, OLDEST_SUPPORTED, readingFrom, type Reading } from './reading.ts';
 import { recordDown, recordUp, ReplicaNames } from './series.ts';
-import { Session, type Row } from './session.ts';
 import { settingsFrom } from './settings.ts';
+import { statisticsGroups } from './statistics/index.ts';
 import type { Target } from './target.ts';
+import { Watcher } from './watcher.ts';
 
+const CONTROL_EVERY_MS = 30_000;
 const SETTINGS_EVERY_MS = 300_000;
 const SIZES_EVERY_MS = 900_000;
-/** Attempts that fail for these reasons cost nothing and leave no trace at the server: one each collection. */
-const CHEAP: ReadonlySet<FailureReason> = new Set<FailureReason>(['refused', 'starting', 'stopping', 'disconnected']);
-const BACKOFF = { baseMs: 1_000, maxMs: 30_000 };
+/** Timers may fire a little early; what is due within this is due now. */
+const EARLY_MS = 250;
+const RIGHTS_MAX = 20;
 
 export interface InstanceOptions {
+  readonly clock: Clock;
   /** The end of a collection of this server, in milliseconds. */
   readonly deadlineMs: number;
+  readonly hotEveryMs: number;
+  readonly machine: Machine;
   readonly log?: Log | undefined;
   /** Returns [0, 1). */
   readonly random: () => number;
+  readonly onChange?: (() => void) | undefined;
 }
 
-/** One collection: what it got from the server, as far as it came, and whether its time is up. */
+/** One collection: what it got from the server, as far as it came. */
 interface Attempt {
-  hot?: Row;
+  wide?: Row;
+  /** Why the row is less than it should be. */
+  hindrance?: Failure | undefined;
   settings?: Row;
-  over: boolean;
+  failure?: Failure;
 }
 
 /** What there is to record of a server. */
 export interface Look {
-  record(context: ProbeContext): void;
+  /** The same for two looks at the same run of the same server; undefined when that cannot be told. */
+  readonly serverRun: string | undefined;
+  /** `sameAs`: the name of the one that is watched already and is this very server. */
+  record(context: ProbeContext, sameAs?: string): void;
 }
 
 export class Instance {
   readonly name: string;
   readonly #target: Target;
   readonly #options: InstanceOptions;
-  readonly #session: Session;
+  readonly #watcher: Watcher;
+  readonly #statistics: InstanceStatistics;
   readonly #replicaNames = new ReplicaNames();
-  #identity: Identity = identityFrom({});
-  #control: Control = UNKNOWN_CONTROL;
   #databaseSizes: ReadonlyMap<string, number> = new Map();
+  #controlDueMs = 0;
   #settingsDueMs = 0;
   #sizesDueMs = 0;
-  #lastInRecovery: string | null | undefined;
+  #roleChanges = 0;
+  #settingsHidden = false;
   /** Set once the server did not understand the wide statement: for some minutes only the minimal one is asked. */
   #hindrance: Failure | undefined;
-  #failure: Failure | undefined;
-  #failures = 0;
-  #nextAttemptMs = 0;
 
   constructor(target: Target, options: InstanceOptions) {
+    const { clock, log } = options;
     this.name = target.name;
     this.#target = target;
     this.#options = options;
-    this.#session = new Session(target);
+    this.#watcher = new Watcher(target, options);
+    this.#statistics = new InstanceStatistics(statisticsGroups(), { clock, log, instance: target.name });
   }
 
-  /** Looks at the server. Never rejects for anything that the server does or does not do. */
-  async look(clock: Clock): Promise<Look> {
-    const attempt: Attempt = { over: false };
-    if (this.#failure === undefined || clock.monotonicMs() >= this.#nextAttemptMs) {
-      this.#remember(await this.#attempt(clock, attempt), clock);
+  /** Looks at the server. Never rejects for anything that the server does or does not do. The first one starts the hot loop. */
+  async look(): Promise<Look> {
+    this.#watcher.start();
+    const attempt: Attempt = {};
+    await this.#withinDeadline(this.#read(attempt));
+    const { wide, settings } = attempt;
+    if (wide === undefined) {
+      const failure = attempt.failure ?? this.#watcher.failure ?? { reason: 'error', detail: 'The server gave no answer.' };
+      return { serverRun: undefined, record: (context) => this.#recordDown(context, failure) };
     }
-    const { hot, settings } = attempt;
-    const failure = this.#failure;
-    if (hot === undefined) {
-      return { record: (context) => this.#recordDown(context, failure ?? { reason: 'error', detail: 'The server gave no answer.' }) };
-    }
-    const reading = readingFrom(hot, this.#identity, this.#control, this.#hindrance ?? this.#unsupported());
-    return { record: (context) => this.#recordUp(context, reading, settings) };
+    const { identity, control, promoted, timelineFloor } = this.#watcher;
+    const around = {
+      hindrance: this.#unsupported() ?? attempt.hindrance ?? this.#watcher.hindrance,
+      promoted,
+      timelineFloor,
+      reachedAt: this.#target.reachedAt,
+      machine: this.#options.machine.describe(),
+    };
+    const reading = readingFrom(wide, identity, control, around);
+    const { systemIdentifier, startedAt } = reading.document;
+    return {
+      serverRun: systemIdentifier === null || startedAt === null ? undefined : `${systemIdentifier} ${startedAt}`,
+      record: (context, sameAs) => this.#recordUp(context, reading, settings, sameAs),
+    };
   }
 
   close(): Promise<void> {
-    return this.#session.close();
+    return this.#watcher.close();
   }
 
   #recordDown(context: ProbeContext, failure: Failure): void {
     recordDown(context.block(this.name), this.name);
-    context.observe({ kind: POSTGRES_REPLICATION, version: 1, instance: this.name, document: downDocument(failure) });
+    this.#observe(context, downDocument(failure));
+    this.#recordTrack(context);
   }
 
-  #recordUp(context: ProbeContext, reading: Reading, settings: Row | undefined): void {
-    recordUp(context.block(this.name), {
+  #recordUp(context: ProbeContext, reading: Reading, settings: Row | undefined, sameAs: string | undefined): void {
+    const block = context.block(this.name);
+    recordUp(block, {
       server: this.name,
       reading,
-      identity: this.#identity,
+      identity: this.#watcher.identity,
       replicaNames: this.#replicaNames,
       databaseSizes: this.#databaseSizes,
     });
-    context.observe({ kind: POSTGRES_REPLICATION, version: 1, instance: this.name, document: reading.document });
+    this.#statistics.record(block);
+    const missing = [
+      ...(reading.document.insufficientPrivilege || this.#settingsHidden ? ['pg_monitor'] : []),
+      ...this.#statistics.missingRights(),
+    ];
+    const document = { ...reading.document, ...this.#statistics.document(), missingRights: [...new Set(missing)].slice(0, RIGHTS_MAX) };
+    this.#observe(context, sameAs === undefined ? document : this.#duplicate(document, sameAs));
     if (settings !== undefined) {
       context.observe({ kind: POSTGRES_SETTINGS, version: 1, instance: this.name, document: settingsFrom(settings) });
     }
+    this.#recordTrack(context, sameAs !== undefined);
   }
 
-  /** Reads within the deadline into `attempt`. Whatever goes wrong once the main thing was read does not count. */
-  async #attempt(clock: Clock, attempt: Attempt): Promise<Failure | undefined> {
-    let timer: NodeJS.Timeout | undefined;
+  #observe(context: ProbeContext, document: PostgresReplication): void {
+    context.observe({ kind: POSTGRES_REPLICATION, version: 1, instance: this.name, document });
+  }
+
+  /** A report that is thrown away takes no track along: what it would have said comes with the next one. */
+  #recordTrack(context: ProbeContext, nameless = false): void {
+    if (context.signal.aborted) return;
+    const document = this.#watcher.track.take(context.takenMs, nameless ? null : this.#watcher.control.systemIdentifier);
+    if (document !== undefined) context.observe({ kind: POSTGRES_TRACK, version: 1, instance: this.name, document });
+  }
+
+  /** Without its identifier nobody takes it for a second server of the cluster. */
+  #duplicate(document: PostgresReplication, sameAs: string): PostgresReplication {
+    const detail = `"${this.name}" is the same server as "${sameAs}": take one of them out of the agent's configuration.`;
+    return { ...document, systemIdentifier: null, reason: 'duplicate', detail };
+  }
+
+  /** Waits for the work, and cuts the connection when the time is up: all that waits for it then rejects. */
+  async #withinDeadline(work: Promise<void>): Promise<void> {
     const { deadlineMs } = this.#options;
-    const timeUp = new Promise<never>((_, reject) => {
+    let timer: NodeJS.Timeout | undefined;
+    const timeUp = new Promise<void>((resolve) => {
       timer = setTimeout(() => {
-        reject(new Refusal('timeout', `no answer within ${deadlineMs} ms`));
-        attempt.over = true;
-        this.#session.drop();
+        this.#watcher.session.drop(new Refusal('timeout', `no answer within ${deadlineMs} ms`));
+        // After those that wait for the connection: they know better what was under way.
+        setImmediate(resolve);
       }, deadlineMs);
     });
-    try {
-      await Promise.race([this.#read(clock, attempt), timeUp]);
-    } catch (error) {
-      if (isConnectionLoss(error)) this.#session.drop();
-      if (attempt.hot === undefined) return failureOf(error, this.#target.reached);
-    } finally {
-      clearTimeout(timer);
-    }
-    return undefined;
+    await Promise.race([work, timeUp]);
+    clearTimeout(timer);
   }
 
-  async #read(clock: Clock, attempt: Attempt): Promise<void> {
-    if (clock.monotonicMs() >= this.#settingsDueMs) this.#hindrance = undefined;
-    const row = await this.#readRow(attempt);
-    if (row['in_recovery'] !== this.#lastInRecovery) {
-      this.#lastInRecovery = row['in_recovery'];
-      this.#settingsDueMs = 0;
+  /** Reads into `attempt`. Whatever goes wrong once the main thing was read does not count. */
+  async #read(attempt: Attempt): Promise<void> {
+    const failure = await this.#watcher.lookNow();
+    if (failure !== undefined) {
+      attempt.failure = failure;
+      return;
     }
-    attempt.hot = row;
-    const now = clock.monotonicMs();
+    try {
+      this.#noticeChanges();
+      attempt.wide = await this.#readWide(attempt);
+      await this.#readSeldom(attempt);
+      await this.#statistics.readDue(this.#watcher.session, this.#facts(attempt.wide));
+    } catch (error) {
+      if (attempt.wide === undefined) attempt.failure = this.#watcher.failed(error);
+      else if (isConnectionLoss(error) || isPooler(error)) this.#watcher.session.drop();
+    }
+  }
+
+  /** After a change of role or of the connection, what is read seldom is read anew. */
+  #noticeChanges(): void {
+    if (this.#roleChanges === this.#watcher.roleChanges) return;
+    this.#roleChanges = this.#watcher.roleChanges;
+    this.#controlDueMs = 0;
+    this.#settingsDueMs = 0;
+    this.#hindrance = undefined;
+    this.#statistics.forget();
+  }
+
+  async #readWide(attempt: Attempt): Promise<Row> {
+    this.#hindrance ??= this.#watcher.hindrance?.reason === 'pooler' ? undefined : this.#watcher.hindrance;
+    attempt.hindrance = this.#hindrance;
+    if (attempt.hindrance === undefined) {
+      try {
+        return await this.#watcher.one(WIDE);
+      } catch (error) {
+        if (isConnectionLoss(error) || isPooler(error)) throw error;
+        attempt.hindrance = failureOf(error, this.#target.reached);
+        if (isNotUnderstood(error)) this.#hindrance = attempt.hindrance;
+      }
+    }
+    return await this.#watcher.one(MINIMAL);
+  }
+
+  async #readSeldom(attempt: Attempt): Promise<void> {
+    const now = this.#options.clock.monotonicMs() + EARLY_MS;
+    if (now >= this.#controlDueMs) {
+      this.#controlDueMs = now + CONTROL_EVERY_MS;
+      await this.#watcher.readControl();
+    }
     if (now >= this.#settingsDueMs) {
       this.#settingsDueMs = now + SETTINGS_EVERY_MS;
-      this.#control = await this.#unlessRefused(async () => controlFrom(await this.#one(CONTROL)), UNKNOWN_CONTROL);
-      const settings = await this.#unlessRefused(() => this.#one(SETTINGS), undefined);
+      this.#hindrance = undefined;
+      this.#watcher.forgetHindrance();
+      const settings = await this.#watcher.unlessRefused(() => this.#watcher.one(SETTINGS), undefined);
       if (settings !== undefined) attempt.settings = settings;
+      this.#settingsHidden = settings?.['sees_all'] !== 't';
     }
     if (now >= this.#sizesDueMs) {
       this.#sizesDueMs = now + SIZES_EVERY_MS;
-      this.#databaseSizes = await this.#unlessRefused(() => this.#readSizes(), new Map());
+      this.#databaseSizes = await this.#watcher.unlessRefused(() => this.#readSizes(), new Map());
     }
   }
 
-  /** The one row of every collection: over the connection there is, over a new one when it has gone, once more after a clash. */
-  async #readRow(attempt: Attempt): Promise<Row> {
-    const reused = this.#session.connected;
-    if (!reused) await this.#connect();
-    try {
-      return await this.#hot();
-    } catch (error) {
-      if (isConnectionLoss(error)) {
-        if (!reused || attempt.over) throw error;
-        await this.#connect();
-      } else if (!isWorthRetrying(error)) throw error;
-      return await this.#hot();
-    }
-  }
-
-  async #hot(): Promise<Row> {
-    if (this.#hindrance === undefined) {
-      try {
-        return await this.#one(HOT);
-      } catch (error) {
-        if (!isNotUnderstood(error)) throw error;
-        this.#hindrance = failureOf(error, this.#target.reached);
-      }
-    }
-    return await this.#one(MINIMAL);
-  }
-
-  async #connect(): Promise<void> {
-    await this.#session.connect();
-    this.#hindrance = undefined;
-    this.#control = UNKNOWN_CONTROL;
-    this.#settingsDueMs = 0;
-    this.#identity = identityFrom(await this.#one(IDENTITY));
+  #facts(wide: Row): Parameters<InstanceStatistics['readDue']>[1] {
+    const { versionNumber, database } = this.#watcher.identity;
+    return {
+      server: this.name,
+      versionNumber: versionNumber ?? 0,
+      role: wide['in_recovery'] === 't' ? 'replica' : 'primary',
+      seesAll: wide['sees_all'] === 't',
+      database: database ?? this.#target.reached.database,
+      local: this.#options.machine.isHere(this.#target.reachedAt.host),
+    };
   }
 
   #unsupported(): Failure | undefined {
-    const { versionNumber, shortVersion } = this.#identity;
+    const { versionNumber, shortVersion } = this.#watcher.identity;
     if (versionNumber === null || (versionNumber >= OLDEST_SUPPORTED && versionNumber < FIRST_UNKNOWN)) return undefined;
     const what = versionNumber < OLDEST_SUPPORTED ? 'older' : 'newer';
     return {
@@ -202,34 +253,8 @@ export class Instance {
   }
 
   async #readSizes(): Promise<Map<string, number>> {
-    const rows = await this.#session.query(DATABASE_SIZES);
-    return new Map(rows.filter((row) => row['bytes'] !== null).map((row) => [row['datname'] ?? '', Number(row['bytes'])]));
-  }
-
-  /** For what is nice to know: a statement that the server refuses or gives up leaves it unknown. */
-  async #unlessRefused<T>(read: () => Promise<T>, otherwise: T): Promise<T> {
-    try {
-      return await read();
-    } catch (error) {
-      if (isConnectionLoss(error)) throw error;
-      return otherwise;
-    }
-  }
-
-  async #one(statement: Statement): Promise<Row> {
-    const [row] = await this.#session.query(statement);
-    return row ?? {};
-  }
-
-  #remember(failure: Failure | undefined, clock: Clock): void {
-    const { log, random } = this.#options;
-    if (failure?.reason !== this.#failure?.reason) {
-      if (failure === undefined) log?.info({ instance: this.name }, 'PostgreSQL server answers again');
-      else log?.warn({ instance: this.name, reason: failure.reason, detail: failure.detail }, 'PostgreSQL server cannot be looked at');
-    }
-    this.#failure = failure;
-    this.#failures = failure === undefined ? 0 : this.#failures + 1;
-    const waitMs = failure === undefined || CHEAP.has(failure.reason) ? 0 : backoffMs(this.#failures, BACKOFF, random);
-    this.#nextAttemptMs = clock.monotonicMs() + waitMs;
+    const { rows } = await this.#watcher.session.ask(DATABASE_SIZES.text);
+    const named = rows.map((values) => rowOf(DATABASE_SIZES, values)).filter((row) => row['bytes'] !== null);
+    return new Map(named.map((row) => [row['datname'] ?? '', Number(row['bytes'])]));
   }
 }

@@ -4,7 +4,7 @@
  */
 import type { PostgresReplication, ReplicaView } from '@tidemark/protocol';
 import type { Failure } from './failure.ts';
-import type { Row } from './session.ts';
+import type { Row } from './queries.ts';
 
 /** What holds for as long as a connection does. */
 export interface Identity {
@@ -18,11 +18,34 @@ export interface Identity {
   readonly reservedConnections: number | null;
   readonly maxWalSenders: number | null;
   readonly maxReplicationSlots: number | null;
+  readonly clusterName: string | null;
+  /** The port it listens on; something in between may show another one to the world. */
+  readonly port: number | null;
+  readonly database: string | null;
+  readonly backendPid: number | null;
+  readonly startedAt: string | null;
 }
 
+/** By its control file. */
 export interface Control {
   readonly systemIdentifier: string | null;
+  /** The furthest that it is known to have reached. */
   readonly timeline: number | null;
+  readonly checkpointTimeline: number | null;
+  readonly previousTimeline: number | null;
+  readonly minRecoveryEndTimeline: number | null;
+}
+
+/** What the watcher remembers or finds out beside the row itself. */
+export interface Around {
+  /** Why it could not be seen whole. */
+  readonly hindrance?: Failure | undefined;
+  /** It was a replica earlier in this run of the server. */
+  readonly promoted?: boolean | undefined;
+  /** A replica's timeline never goes back in one run of the server, even when less is seen of it. */
+  readonly timelineFloor?: number | undefined;
+  readonly reachedAt?: PostgresReplication['reachedAt'];
+  readonly machine?: { readonly hostname: string; readonly addresses: string[] } | undefined;
 }
 
 export interface Reading {
@@ -50,16 +73,33 @@ type ReplicaRow = [
   bytesBehind: string | null,
   slotName: string | null,
   backendStart: string | null,
+  slotType: string | null,
+  clientHostname: string | null,
+  syncPriority: number | null,
+  writeLagMs: number | null,
+  flushLagMs: number | null,
+  replayLagMs: number | null,
+  xminAge: number | null,
 ];
-type SlotRow = [
-  name: string,
-  type: string | null,
-  active: boolean | null,
-  restartLsn: string | null,
-  confirmedFlushLsn: string | null,
-  walStatus: string | null,
-  temporary: boolean | null,
-];
+/** As pg_replication_slots has it, less what is given apart. Later versions have more columns: absent ones are undefined. */
+interface SlotColumns {
+  readonly slot_name: string;
+  readonly slot_type: string | null;
+  readonly active: boolean | null;
+  readonly active_pid: number | null;
+  readonly restart_lsn: string | null;
+  readonly confirmed_flush_lsn: string | null;
+  readonly wal_status: string | null;
+  readonly temporary: boolean | null;
+  readonly database: string | null;
+  readonly plugin: string | null;
+  readonly conflicting?: boolean | null;
+  readonly inactive_since?: string | null;
+  readonly invalidation_reason?: string | null;
+  readonly failover?: boolean | null;
+  readonly synced?: boolean | null;
+}
+type SlotRow = [columns: SlotColumns, safeWalBytes: string | null, xminAge: number | null, catalogXminAge: number | null];
 type ReceiverRow = [
   status: string | null,
   senderHost: string | null,
@@ -68,7 +108,13 @@ type ReceiverRow = [
   receivedTimeline: number | null,
   latestEndLsn: string | null,
   latestEndTime: string | null,
+  pid: number | null,
+  writtenLsn: string | null,
+  flushedLsn: string | null,
+  lastMessageAgoMs: number | null,
 ];
+/** State null: not a client's. */
+type ActivityRow = [state: string | null, connections: number, waitingForSync: number];
 
 export function identityFrom(row: Row): Identity {
   return {
@@ -80,23 +126,35 @@ export function identityFrom(row: Row): Identity {
     reservedConnections: wholeNumber(row['reserved_connections']),
     maxWalSenders: wholeNumber(row['max_wal_senders']),
     maxReplicationSlots: wholeNumber(row['max_replication_slots']),
+    clusterName: row['cluster_name'] ?? null,
+    port: wholeNumber(row['port']),
+    database: row['database'] ?? null,
+    backendPid: wholeNumber(row['backend_pid']),
+    startedAt: row['started_at'] ?? null,
   };
 }
 
 export function controlFrom(row: Row): Control {
-  return { systemIdentifier: row['system_identifier'] ?? null, timeline: wholeNumber(row['timeline']) };
+  return {
+    systemIdentifier: row['system_identifier'] ?? null,
+    timeline: wholeNumber(row['timeline']),
+    checkpointTimeline: wholeNumber(row['checkpoint_timeline']),
+    previousTimeline: wholeNumber(row['previous_timeline']),
+    minRecoveryEndTimeline: wholeNumber(row['min_recovery_end_timeline']),
+  };
 }
 
-export const UNKNOWN_CONTROL: Control = { systemIdentifier: null, timeline: null };
+export const UNKNOWN_CONTROL: Control = controlFrom({});
 
-/** What was seen of a server that answered. `hindrance` is why it could not be seen whole. */
-export function readingFrom(row: Row, identity: Identity, control: Control, hindrance: Failure | undefined): Reading {
+/** What was seen of a server that answered. */
+export function readingFrom(row: Row, identity: Identity, control: Control, around: Around = {}): Reading {
+  const { hindrance } = around;
   const replicas = (json(row['replicas']) ?? []) as ReplicaRow[];
   const slots = (json(row['slots']) ?? []) as SlotRow[];
-  const connections = (json(row['connections']) ?? {}) as Record<string, number>;
+  const activity = (json(row['connections']) ?? []) as ActivityRow[];
   const inRecovery = row['in_recovery'] === 't';
   const seesAll = row['sees_all'] === 't';
-  const receiver = inRecovery && hindrance?.reason !== 'privilege' ? receiverFrom(row) : null;
+  const receiver = inRecovery && hindrance?.reason !== 'privilege' ? receiverFrom(row, control) : null;
   return {
     document: {
       up: true,
@@ -106,24 +164,26 @@ export function readingFrom(row: Row, identity: Identity, control: Control, hind
       version: identity.shortVersion,
       versionNumber: identity.versionNumber,
       systemIdentifier: control.systemIdentifier,
-      timeline: timelineOf(row, receiver?.receivedTimeline ?? null, control.timeline),
+      timeline: timelineOf(row, receiver?.receivedTimeline ?? null, control.timeline, around.timelineFloor),
       serverTime: isoTime(row['server_time']),
       startedAt: isoTime(row['started_at']),
       currentLsn: row['current_lsn'] ?? null,
       insufficientPrivilege: row['sees_all'] === 'f' || hindrance?.reason === 'privilege',
       replicas: replicas.map(replicaFrom),
       receiver,
-      slots: slots.map(([name, type, active, restartLsn, confirmedFlushLsn, walStatus]) => ({
-        name,
-        type,
-        active,
-        restartLsn,
-        confirmedFlushLsn,
-        walStatus,
-      })),
+      slots: slots.map(slotFrom),
+      clusterName: identity.clusterName,
+      flushLsn: row['flush_lsn'] ?? null,
+      insertLsn: row['insert_lsn'] ?? null,
+      recoveryEndLsn: recoveryEndOf(row, around.promoted === true),
+      checkpointTimeline: control.checkpointTimeline,
+      previousTimeline: control.previousTimeline,
+      ...(around.reachedAt !== undefined && { reachedAt: around.reachedAt }),
+      ...(around.machine !== undefined && { machine: { ...around.machine, port: identity.port } }),
+      waitingForSync: seesAll ? activity.reduce((sum, [, , waiting]) => sum + waiting, 0) : null,
     },
-    connections: seesAll ? new Map(Object.entries(connections)) : null,
-    temporarySlots: new Set(slots.filter((slot) => slot[6] === true).map(([name]) => name)),
+    connections: seesAll ? new Map(activity.flatMap(([state, count]) => (state === null ? [] : [[state, count]]))) : null,
+    temporarySlots: new Set(slots.filter(([slot]) => slot.temporary === true).map(([slot]) => slot.slot_name)),
   };
 }
 
@@ -148,15 +208,10 @@ export function downDocument({ reason, detail }: Failure): PostgresReplication {
   };
 }
 
-/** A position in the WAL ("16/B374D848") in bytes since the beginning, exactly. */
-export function lsnBytes(lsn: string | null): bigint | null {
-  const match = /^([0-9A-F]{1,8})\/([0-9A-F]{1,8})$/i.exec(lsn ?? '');
-  return match === null ? null : (BigInt(`0x${match[1]!}`) << 32n) + BigInt(`0x${match[2]!}`);
-}
-
 function replicaFrom(row: ReplicaRow): ReplicaView {
   const [pid, applicationName, clientAddr, state, syncState, sentLsn, writeLsn, flushLsn, replayLsn, bytesBehind, slotName, backendStart] =
     row;
+  const [slotType, clientHostname, syncPriority, writeLagMs, flushLagMs, replayLagMs, xminAge] = row.slice(12) as LaterColumns<ReplicaRow>;
   return {
     pid,
     applicationName,
@@ -170,12 +225,47 @@ function replicaFrom(row: ReplicaRow): ReplicaView {
     bytesBehind,
     slotName,
     backendStart: isoTime(backendStart),
+    slotType,
+    clientHostname,
+    syncPriority,
+    writeLagMs,
+    flushLagMs,
+    replayLagMs,
+    xminAge,
   };
 }
 
-function receiverFrom(row: Row): NonNullable<PostgresReplication['receiver']> {
-  const [status, senderHost, senderPort, slotName, receivedTimeline, latestEndLsn, latestEndTime] = (json(row['receiver']) ??
-    []) as Partial<ReceiverRow>;
+type LaterColumns<Columns extends unknown[]> = Columns extends [...unknown[], infer A, infer B, infer C, infer D, infer E, infer F, infer G]
+  ? [A, B, C, D, E, F, G]
+  : never;
+
+function slotFrom([slot, safeWalBytes, xminAge, catalogXminAge]: SlotRow): PostgresReplication['slots'][number] {
+  return {
+    name: slot.slot_name,
+    type: slot.slot_type,
+    active: slot.active,
+    restartLsn: slot.restart_lsn,
+    confirmedFlushLsn: slot.confirmed_flush_lsn,
+    walStatus: slot.wal_status,
+    temporary: slot.temporary,
+    database: slot.database,
+    plugin: slot.plugin,
+    activePid: slot.active_pid,
+    safeWalBytes,
+    xminAge,
+    catalogXminAge,
+    // Of later versions. What a version does not have is absent here too, not unknown.
+    ...(slot.inactive_since !== undefined && { inactiveSince: isoTime(slot.inactive_since) }),
+    ...(slot.invalidation_reason !== undefined && { invalidationReason: slot.invalidation_reason }),
+    ...(slot.conflicting !== undefined && { conflicting: slot.conflicting }),
+    ...(slot.failover !== undefined && { failover: slot.failover }),
+    ...(slot.synced !== undefined && { synced: slot.synced }),
+  };
+}
+
+function receiverFrom(row: Row, control: Control): NonNullable<PostgresReplication['receiver']> {
+  const [status, senderHost, senderPort, slotName, receivedTimeline, latestEndLsn, latestEndTime, pid, writtenLsn, flushedLsn, agoMs] =
+    (json(row['receiver']) ?? []) as Partial<ReceiverRow>;
   return {
     receiveLsn: row['receive_lsn'] ?? null,
     replayLsn: row['replay_lsn'] ?? null,
@@ -188,15 +278,30 @@ function receiverFrom(row: Row): NonNullable<PostgresReplication['receiver']> {
     receivedTimeline: receivedTimeline ?? null,
     latestEndLsn: latestEndLsn ?? null,
     latestEndTime: isoTime(latestEndTime),
+    pid: pid ?? null,
+    writtenLsn: writtenLsn ?? null,
+    flushedLsn: flushedLsn ?? null,
+    lastMessageAgoMs: agoMs === undefined || agoMs === null ? null : Math.max(0, agoMs),
+    minRecoveryEndTimeline: control.minRecoveryEndTimeline,
   };
 }
 
 /** A primary's is that of the WAL it writes; a replica's is the furthest it is known to have reached. */
-function timelineOf(row: Row, received: number | null, control: number | null): number | null {
+function timelineOf(row: Row, received: number | null, control: number | null, floor = 0): number | null {
   const written = row['timeline_hex'];
   if (typeof written === 'string') return Number.parseInt(written, 16);
-  if (received === null) return control;
-  return Math.max(received, control ?? 0);
+  const furthest = Math.max(received ?? 0, control ?? 0, floor);
+  return furthest === 0 ? null : furthest;
+}
+
+/**
+ * Where the recovery of a promoted primary ended: its replay position stands still there until it starts anew. A primary
+ * that only recovered from a crash has one too, but has never received WAL, nor noted when what it replayed was committed.
+ */
+function recoveryEndOf(row: Row, promoted: boolean): string | null {
+  if (row['in_recovery'] !== 'f') return null;
+  const received = typeof row['receive_lsn'] === 'string' || typeof row['last_replayed_at'] === 'string';
+  return promoted || received ? (row['replay_lsn'] ?? null) : null;
 }
 
 /** "2026-11-21 06:00:00.123456+00" or with a T and "+00:00", as the same moment in ISO 8601 with a Z; microseconds stay. */

@@ -4,13 +4,21 @@ import { expect, test } from 'vitest';
 import { BlockRecorder } from '../recorder.ts';
 import { identityFrom, readingFrom, UNKNOWN_CONTROL } from './reading.ts';
 import { recordUp, ReplicaNames } from './series.ts';
-import type { Row } from './session.ts';
+import type { Row } from './queries.ts';
 
 const IDENTITY = identityFrom({
   version: 'PostgreSQL 15.18 on x86_64',
   short_version: '15.18',
   version_number: '150018',
   max_connections: '100',
+});
+const slot = (name: string, restartLsn: string | null, status: string): Record<string, unknown> => ({
+  slot_name: name,
+  slot_type: 'physical',
+  active: false,
+  restart_lsn: restartLsn,
+  wal_status: status,
+  temporary: false,
 });
 const PRIMARY: Row = {
   in_recovery: 'f',
@@ -19,20 +27,20 @@ const PRIMARY: Row = {
     [1, 'stand', '10.0.0.2', 'streaming', 'quorum', '0/3000', '0/3000', '0/3000', '0/2000', '4096', null, '2026-11-21T06:00:00+00:00'],
   ]),
   slots: JSON.stringify([
-    ['ghost', 'physical', false, '0/1000', null, 'reserved', false],
-    ['lost', 'physical', false, null, null, 'lost', false],
-    ['passing', 'physical', true, '0/1000', null, 'reserved', true],
+    [slot('ghost', '0/1000', 'reserved'), null, null, null],
+    [slot('lost', null, 'lost'), null, null, null],
+    [{ ...slot('passing', '0/1000', 'reserved'), active: true, temporary: true }, null, null, null],
   ]),
   current_lsn: '0/4000',
   timeline_hex: '00000001',
-  connections: '{"active": 2, "idle": 7, "unknown": 1}',
+  connections: '[["active", 2, 0], ["idle", 7, 0], ["unknown", 1, 0], [null, 9, 0]]',
   started_at: '2026-11-20 05:00:00+00',
   server_time: '2026-11-21 06:00:02.000001+00',
 };
 
 function seriesOf(row: Row, databaseSizes = new Map<string, number>()): Map<string, unknown> {
   const block = new BlockRecorder('postgres', 'main');
-  const reading = readingFrom(row, IDENTITY, UNKNOWN_CONTROL, undefined);
+  const reading = readingFrom(row, IDENTITY, UNKNOWN_CONTROL);
   recordUp(block, { server: 'main', reading, identity: IDENTITY, replicaNames: new ReplicaNames(), databaseSizes });
   const { layout, values } = block.take()!;
   const named = layout.series.map(({ name, labels }, i): [string, unknown] => {

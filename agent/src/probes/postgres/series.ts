@@ -3,9 +3,9 @@
  * state, a pid), so that a series lasts as long as what it is about; every series names its `server`,
  * because Prometheus's own `instance` is the node.
  */
-import type { PostgresReplication, ReplicaView } from '@tidemark/protocol';
+import { bytesBetween, parseLsn, type PostgresReplication, type ReplicaView } from '@tidemark/protocol';
 import { metric, type BlockRecorder, type Metric } from '../recorder.ts';
-import { lsnBytes, type Identity, type Reading } from './reading.ts';
+import type { Identity, Reading } from './reading.ts';
 
 const REPLICA = ['server', 'application_name', 'client_addr', 'slot_name', 'duplicate'];
 
@@ -158,15 +158,15 @@ function recordConnections(block: BlockRecorder, server: string, byState: Readon
 function recordReplication(block: BlockRecorder, server: string, { document, temporarySlots }: Reading, names: ReplicaNames): void {
   const { receiver } = document;
   const position = positionOf(document);
-  if (document.currentLsn !== null) block.add(walPosition, toNumber(lsnBytes(document.currentLsn)), server, 'current');
+  if (document.currentLsn !== null) block.add(walPosition, toNumber(parseLsn(document.currentLsn)), server, 'current');
   if (receiver !== null) {
     // Someone without the privilege sees that a receiver is there and not what it does.
     const knowsReceiver = !document.insufficientPrivilege;
     block.add(receiverUp, knowsReceiver ? (receiver.status === 'streaming' ? 1 : 0) : null, server);
     block.add(replayPaused, receiver.pauseState === null ? null : receiver.pauseState === 'not paused' ? 0 : 1, server);
     block.add(walPosition, toNumber(position), server, 'receive');
-    block.add(walPosition, toNumber(lsnBytes(receiver.replayLsn)), server, 'replay');
-    block.add(unreplayed, distance(lsnBytes(receiver.receiveLsn), lsnBytes(receiver.replayLsn)), server);
+    block.add(walPosition, toNumber(parseLsn(receiver.replayLsn)), server, 'replay');
+    block.add(unreplayed, distance(parseLsn(receiver.receiveLsn), parseLsn(receiver.replayLsn)), server);
     block.add(lastReplayed, epochSeconds(receiver.lastReplayedTransactionAt), server);
   }
   block.add(replicas, document.replicas.length, server);
@@ -178,7 +178,7 @@ function recordReplication(block: BlockRecorder, server: string, { document, tem
   for (const { name, type, active, restartLsn } of document.slots) {
     if (temporarySlots.has(name)) continue;
     block.add(slotActive, active === null ? null : active ? 1 : 0, server, name, type ?? '');
-    block.add(slotRetained, distance(position, lsnBytes(restartLsn)), server, name, type ?? '');
+    block.add(slotRetained, distance(position, parseLsn(restartLsn)), server, name, type ?? '');
   }
 }
 
@@ -187,7 +187,7 @@ function recordReplica(
   server: string,
   replica: ReplicaView,
   labels: readonly string[],
-  position: bigint | null,
+  position: bigint | undefined,
 ): void {
   block.add(replicaStreaming, replica.state === null ? null : replica.state === 'streaming' ? 1 : 0, server, ...labels);
   block.add(
@@ -197,7 +197,7 @@ function recordReplica(
     ...labels,
   );
   block.add(replicaBehind, replica.bytesBehind === null ? null : Number(replica.bytesBehind), server, ...labels);
-  block.add(replicaDiff, distance(position, lsnBytes(replica.replayLsn)), server, ...labels);
+  block.add(replicaDiff, distance(position, parseLsn(replica.replayLsn)), server, ...labels);
 }
 
 /**
@@ -238,22 +238,20 @@ export class ReplicaNames {
 }
 
 /** Where this server's own WAL ends: what it wrote, or on a replica what it has. */
-function positionOf({ currentLsn, receiver }: PostgresReplication): bigint | null {
-  if (currentLsn !== null) return lsnBytes(currentLsn);
-  const received = lsnBytes(receiver?.receiveLsn ?? null);
-  const replayed = lsnBytes(receiver?.replayLsn ?? null);
+function positionOf({ currentLsn, receiver }: PostgresReplication): bigint | undefined {
+  if (currentLsn !== null) return parseLsn(currentLsn);
+  const received = parseLsn(receiver?.receiveLsn);
+  const replayed = parseLsn(receiver?.replayLsn);
   // After a restart the receiver begins at its segment's start, behind what is long replayed.
-  return received === null || (replayed !== null && replayed > received) ? replayed : received;
+  return received === undefined || (replayed !== undefined && replayed > received) ? replayed : received;
 }
 
-/** Bytes from `behind` to `ahead`, never below zero: the two are not read at quite the same moment. */
-function distance(ahead: bigint | null, behind: bigint | null): number | null {
-  if (ahead === null || behind === null) return null;
-  return ahead > behind ? Number(ahead - behind) : 0;
+function distance(ahead: bigint | undefined, behind: bigint | undefined): number | null {
+  return ahead === undefined || behind === undefined ? null : bytesBetween(behind, ahead);
 }
 
-function toNumber(bytes: bigint | null): number | null {
-  return bytes === null ? null : Number(bytes);
+function toNumber(bytes: bigint | undefined): number | null {
+  return bytes === undefined ? null : Number(bytes);
 }
 
 function epochSeconds(iso: string | null): number | null {

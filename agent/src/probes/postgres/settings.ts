@@ -3,7 +3,7 @@
  * and port are taken from it here, and the rest is forgotten.
  */
 import type { PostgresSettings } from '@tidemark/protocol';
-import type { Row } from './session.ts';
+import type { Row } from './queries.ts';
 
 type SettingRow = [name: string, value: string | null, unit: string | null, source: string | null, pendingRestart: boolean];
 

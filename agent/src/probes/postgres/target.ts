@@ -21,6 +21,8 @@ export interface PostgresConfig {
 export interface Target {
   readonly name: string;
   readonly reached: Reached;
+  /** A host, or a socket's directory, and the port. */
+  readonly reachedAt: { readonly host: string; readonly port: number };
   /** What to give to a pg Client. Throws when a certificate that the URL names cannot be read. */
   clientConfig(): ClientConfig;
 }
@@ -78,6 +80,7 @@ function targetOf(config: PostgresConfig, passFile: string): Target {
   return {
     name,
     reached,
+    reachedAt: { host: client.host, port },
     clientConfig() {
       // Parsed anew, so that renewed certificates are read. What comes out is given piece by piece: a
       // connection string would override the password with its own, even when it has none.
@@ -95,7 +98,6 @@ function targetOf(config: PostgresConfig, passFile: string): Target {
         options: SESSION_OPTIONS,
         keepAlive: true,
         keepAliveInitialDelayMillis: KEEP_ALIVE_AFTER_MS,
-        types: { getTypeParser: () => String },
       };
     },
   };
