@@ -15,7 +15,7 @@ import { aboutOf, type RecordedEntry } from './incidents/book.ts';
 import type { IncidentRecorder } from './incidents/entry.ts';
 import { openIncidents, type Incidents } from './incidents/open.ts';
 import { alertView } from './incidents/view.ts';
-import { Evaluator } from './alerts/evaluator.ts';
+import { Evaluator, type EvaluatorOptions } from './alerts/evaluator.ts';
 import type { LiveView } from './live/live-view.ts';
 import type { ReportReader } from './series/reread.ts';
 import type { ReportStream } from './stream/stream.ts';
@@ -36,6 +36,7 @@ export interface AlertingOptions {
   reader: ReportReader;
   /** Where this collector is reached from outside, without a slash at the end. */
   collectorUrl: () => string;
+  explain: NonNullable<EvaluatorOptions['explain']>;
 }
 
 export interface Alerting {
@@ -141,6 +142,7 @@ export async function startAlerting(options: AlertingOptions): Promise<Alerting>
     log: log.child({ component: 'evaluation' }),
     dataDir: configuration.values.dataDir,
     elsewhere: incidents.evaluatorState,
+    explain: options.explain,
   });
   const { from } = await evaluator.open();
   await replaySince(from, evaluator, options);

@@ -177,6 +177,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
     stream,
     reader,
     collectorUrl: () => baseUrl().href.replace(/\/+$/, ''),
+    explain: (nodeId, metric, labels) => replication.view.explain(nodeId, metric, labels),
   });
   lifecycle.onStop('alerting', () => alerting.stop());
   countAlerting(own.registry, {

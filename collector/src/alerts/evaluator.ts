@@ -2,6 +2,7 @@
  * Judges what reports bring, by the rules in force, and hands what follows to the recorder. It decides on the samples'
  * times; only silence is judged on arrival, by the live view. A calm series costs a comparison per level and no memory.
  */
+import type { Labels } from '@tidemark/protocol';
 import type { Clock, Log } from '@tidemark/service';
 import type { NodeRecord } from '../fleet/node.ts';
 import type { Entry, Happening, IncidentRecorder } from '../incidents/entry.ts';
@@ -35,6 +36,8 @@ export interface EvaluatorOptions {
   readonly dataDir: string | undefined;
   /** A second place for the same, asked at start and given a copy now and then. */
   readonly elsewhere?: Elsewhere;
+  /** What makes a value of a series that the collector worked out, in a sentence. */
+  readonly explain?: (nodeId: number, metric: string, labels: Labels) => string | undefined;
 }
 
 const TICK_MS = 1_000;
@@ -333,7 +336,12 @@ export class Evaluator implements ReportConsumer {
     for (const effect of effects) {
       const now = this.#options.clock.wallMs();
       const nodeIsSilent = effect.kind === 'data' && this.#options.view.liveness(node) === 'silent';
-      const circumstances = { node, now, nodeIsSilent, missingMs: instance.isSteady ? this.#missingMs(node) : undefined };
+      const explanation =
+        (effect.kind === 'opened' || effect.kind === 'level') && instance.rule.metric !== null
+          ? this.#options.explain?.(node.id, instance.rule.metric, instance.labels)
+          : undefined;
+      const missingMs = instance.isSteady ? this.#missingMs(node) : undefined;
+      const circumstances = { node, now, nodeIsSilent, missingMs, explanation };
       // The steady clock is nobody's time of day.
       const at = instance.isSteady ? now : effect.at;
       if (effect.kind === 'opened') {

@@ -15,6 +15,8 @@ export interface Circumstances {
   /** For how long the node has not been heard; only for alerts about that. */
   readonly missingMs: number | undefined;
   readonly nodeIsSilent: boolean;
+  /** What makes the value, in a sentence; where somebody knows. */
+  readonly explanation?: string | undefined;
 }
 
 /** An alert opens under a new id. */
@@ -22,7 +24,7 @@ export function openingOf(
   { rule, labels }: Instance,
   { level, value, since }: Of<'opened'>,
   incidentId: string,
-  { node, now, missingMs }: Circumstances,
+  { node, now, missingMs, explanation }: Circumstances,
 ): Opening {
   const { name, kind, title, metric, unit, suppressedBy, annotations, runbook } = rule;
   return {
@@ -39,7 +41,7 @@ export function openingOf(
     level,
     value: numberOf(value),
     bound: rule[level]!.trigger,
-    why: whyOpen(rule, labels, level, { value, missingMs }),
+    why: whyOpen(rule, labels, level, { value, missingMs, explanation }),
     since: missingMs === undefined ? since : now - missingMs,
     suppressedBy,
     annotations,
@@ -52,12 +54,12 @@ export function happeningOf(
   { rule, labels, level: shown }: Instance,
   effect: Exclude<Effect, { kind: 'opened' }>,
   incidentId: string,
-  { missingMs, nodeIsSilent }: Circumstances,
+  { missingMs, nodeIsSilent, explanation }: Circumstances,
 ): Happening {
   switch (effect.kind) {
     case 'level': {
       const { kind, level, value } = effect;
-      const why = whyOpen(rule, labels, level, { value, missingMs });
+      const why = whyOpen(rule, labels, level, { value, missingMs, explanation });
       return { kind, incidentId, level, value: numberOf(value), bound: rule[level]!.trigger, why };
     }
     case 'data': {

@@ -15,16 +15,22 @@ export function subjectOf(rule: Pick<Rule, 'title'>, labels: Labels): string {
   return `${rule.title} of ${what}`;
 }
 
-/** Why it is open at a level. `missingMs`: for how long a node has been silent. */
+/** Why it is open at a level. `missingMs`: for how long a node has been silent. `explanation`: a sentence of who made the value. */
 export function whyOpen(
   rule: Rule,
   labels: Labels,
   name: AlertLevel,
-  { value, missingMs }: { value: Value | null; missingMs: number | undefined },
+  { value, missingMs, explanation }: { value: Value | null; missingMs: number | undefined; explanation?: string | undefined },
 ): string {
   const level = rule[name]!;
   if (rule.kind === 'absent') return missing(rule, missingMs, level);
   const subject = subjectOf(rule, labels);
+  if (explanation !== undefined) {
+    // That a state "is 1" says nothing to anybody.
+    const plain = whyOpen(rule, labels, name, { value, missingMs });
+    const hold = holdText(level);
+    return rule.kind === 'state' ? `${subject}${hold === '' ? '' : `, ${hold}`}: ${explanation}` : `${plain} ${explanation}`;
+  }
   if (value === null) return `${subject} was last known to be beyond its bound (${boundText(level.trigger, rule.unit)}).`;
   if (rule.kind === 'event') return `${subject}: rose by ${amount(value, rule.unit)}.`;
   const hold = holdText(level);

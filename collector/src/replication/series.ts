@@ -87,11 +87,8 @@ const syncWaiting = gauge(
   '',
   'Sessions whose commit waits while a synchronous standby that it needs is not there.',
 );
-const splitBrain = gauge(
-  'tidemark_replication_split_brain',
-  '',
-  '1 on the server that should not be a primary while another one of the same cluster is.',
-);
+export const SPLIT_BRAIN = 'tidemark_replication_split_brain';
+const splitBrain = gauge(SPLIT_BRAIN, '', '1 on the server that should not be a primary while another one of the same cluster is.');
 /** Told by one node of another, with the label LOST_NODE. */
 export const WITHOUT_PRIMARY = 'tidemark_replication_without_primary_seconds';
 const withoutPrimary = gauge(
@@ -109,6 +106,24 @@ const changes = gauge(
   '',
   'Changes of who is primary, told by one server of the cluster at each site.',
   'counter',
+);
+
+/** Series of which the look that they come from has a sentence to say. */
+export const EXPLAINED: ReadonlySet<string> = new Set(
+  [
+    lagSeconds,
+    lagLower,
+    lagUpper,
+    lagAlarm,
+    edgeLag,
+    lagBytes,
+    transportBytes,
+    replayBytes,
+    catchup,
+    state,
+    splitBrain,
+    withoutPrimary,
+  ].map(({ name }) => name),
 );
 
 /** For the reference page and the rules' check. */

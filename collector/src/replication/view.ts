@@ -7,6 +7,7 @@ import {
   POSTGRES_REPLICATION,
   POSTGRES_SETTINGS,
   POSTGRES_TRACK,
+  type Labels,
   type Observation,
   type PostgresReplication,
   type PostgresSettings,
@@ -33,7 +34,7 @@ import type {
 } from './model.ts';
 import { clusterView, type ClusterLook } from './page.ts';
 import { Losses } from './losses.ts';
-import { SeriesWriter, type ClusterDuty } from './series.ts';
+import { EXPLAINED, SPLIT_BRAIN, SeriesWriter, WITHOUT_PRIMARY, type ClusterDuty } from './series.ts';
 import { clusterTopology } from './topology.ts';
 import type { Tracks } from './tracks.ts';
 
@@ -192,6 +193,20 @@ export class ReplicationView {
     const exact = this.#clusters.get(name);
     const states = exact === undefined ? [...this.#clusters.values()].filter(({ look }) => isCalled(look, name)) : [exact];
     return states.flatMap((state) => this.#clusterView(state, now) ?? []);
+  }
+
+  /** What makes a value of one of the series above, in a sentence; undefined for any other series. */
+  explain(nodeId: number, metric: string, labels: Labels): string | undefined {
+    if (!EXPLAINED.has(metric)) return undefined;
+    const labelOf = (name: string): string | undefined => labels.find(([label]) => label === name)?.[1];
+    const look = this.#clusters.get(labelOf('cluster') ?? '')?.look;
+    if (look === undefined) return undefined;
+    const { cluster, figures } = look;
+    if (metric === SPLIT_BRAIN) return cluster.splitBrain?.why;
+    if (metric === WITHOUT_PRIMARY) return cluster.primary.why;
+    const replica = labelOf('replica');
+    const id = replica === undefined ? idOf(nodeId, labelOf('server') ?? '') : cluster.members.find(({ name }) => name === replica)?.id;
+    return id === undefined ? undefined : figures.members.get(id)?.why;
   }
 
   /** Servers that are known, and clusters. */
