@@ -18,12 +18,13 @@ const GAP_MS = 3_000;
 export function likelyPassing(samples: Samples, index: number, lsn: bigint): number {
   const from = samples.lsnOf(index);
   const [start, end] = [samples.middleOf(index), samples.middleOf(index + 1)];
-  const begun = endsPlateau(samples, index) ? (start + end) / 2 : start;
+  // A straight line begins after no plateau that was known when it was drawn, and what it is widened by is counted from its beginning.
+  const begun = !samples.isStraight(index) && endsPlateau(samples, index) ? (start + end) / 2 : start;
   return begun + (Number(lsn - from) / Number(samples.lsnOf(index + 1) - from)) * (end - begun);
 }
 
-/** Bounds of the position at a moment on the straight line from sample `index` to the next. */
-export function straightPart(samples: Samples, index: number, at: number): { low: bigint; high: bigint } {
+/** Bounds of the position at a moment on the straight line from sample `index` to the next; `low` undefined: not known to have come even to its beginning. */
+export function straightPart(samples: Samples, index: number, at: number): { low: bigint | undefined; high: bigint } {
   const { beforeMs, afterMs } = samples.straightOf(index);
   const [from, to] = [samples.lsnOf(index), samples.lsnOf(index + 1)];
   const [start, end] = [samples.middleOf(index), samples.middleOf(index + 1)];
@@ -31,9 +32,9 @@ export function straightPart(samples: Samples, index: number, at: number): { low
   const on = (moment: number): number => Math.min(1, Math.max(0, (moment - start) / (end - start))) * bytes;
   // A byte and a part in 2^40 for what floats round.
   const slack = 1 + bytes / 2 ** 40;
-  const low = from + BigInt(Math.max(0, Math.floor(on(at - afterMs) - slack)));
+  const low = Math.floor(on(at - afterMs) - slack);
   const high = from + BigInt(Math.ceil(on(at + beforeMs) + slack));
-  return { low, high: high > to ? to : high };
+  return { low: low < 0 ? undefined : from + BigInt(low), high: high > to ? to : high };
 }
 
 /** Leaves out of [from, to) what straight lines tell as well. Returns where the last of them is afterwards. */
@@ -54,7 +55,7 @@ export function thin(samples: Samples, from: number, to: number): number {
 
 /** How far a straight line from a sample can go: the swinging door. */
 function straightEnd(samples: Samples, from: number, to: number): number {
-  if (endsPlateau(samples, from) || !isPlain(samples, from)) return from + 1;
+  if (mayEndPlateau(samples, from) || !isPlain(samples, from)) return from + 1;
   const [lsn, middle] = [samples.lsnOf(from), samples.middleOf(from)];
   let [flattest, steepest] = [-Infinity, Infinity];
   for (let i = from + 1; i < to; i++) {
@@ -93,3 +94,8 @@ function slackOf(samples: Samples, from: number, to: number): { beforeMs: number
 }
 
 const endsPlateau = (samples: Samples, index: number): boolean => index > 0 && samples.lsnOf(index - 1) === samples.lsnOf(index);
+
+/** It does, or something that is still to come may show that it does. */
+function mayEndPlateau(samples: Samples, index: number): boolean {
+  return index === 0 || samples.startOf(index) - samples.startOf(index - 1) > GAP_MS || endsPlateau(samples, index);
+}

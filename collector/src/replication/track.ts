@@ -2,7 +2,7 @@
  * The positions of one server over time: never falling, taken in any order of arrival, answering with bounds that hold
  * whatever happened between two samples. Leaving a sample out is always allowed, inventing one never is.
  */
-import type { Position, Track } from './model.ts';
+import type { MessageTrack, Position } from './model.ts';
 import { Samples } from './track-samples.ts';
 import { likelyPassing, straightPart, thin } from './track-shape.ts';
 
@@ -31,7 +31,7 @@ export interface TrackOptions {
   readonly thinned?: boolean;
 }
 
-export class PositionTrack implements Track {
+export class PositionTrack implements MessageTrack {
   readonly #samples = new Samples();
   readonly #options: TrackOptions;
   #sinceThinned = 0;
@@ -113,9 +113,15 @@ export class PositionTrack implements Track {
     if (next === 0 || next >= samples.length || !samples.isStraight(next - 1) || samples.startOf(next - 1) < since) return { low, high };
     const part = straightPart(samples, next - 1, at);
     return {
-      low: low === undefined || part.low > low ? part.low : low,
+      low: low === undefined || (part.low !== undefined && part.low > low) ? part.low : low,
       high: high === undefined || part.high > high ? high : part.high,
     };
+  }
+
+  /** See MessageTrack. */
+  heardWithin(lsn: bigint): number {
+    const above = this.#samples.firstAbove(lsn);
+    return above === 0 ? -Infinity : this.#samples.startOf(above - 1);
   }
 
   /** The first sample that began at `at` or later. */
