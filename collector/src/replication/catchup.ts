@@ -3,6 +3,7 @@
  * grows. Rates are medians of many slopes, so that neither a burst nor a pause between two samples makes them; a track is
  * only asked at a handful of moments.
  */
+import { lsnAt } from './lag.ts';
 import type { Track } from './model.ts';
 
 const POINTS = 10;
@@ -25,7 +26,7 @@ export function pointsOf(track: Track | undefined, until: number, windowMs: numb
   if (track === undefined || !Number.isFinite(from) || from > until) return points;
   for (let i = 0; i < POINTS; i++) {
     const at = from + ((until - from) * i) / (POINTS - 1);
-    const { low } = track.positionAt(at);
+    const low = lsnAt(track, at);
     if (low !== undefined) points.push({ at, lsn: low });
   }
   return points;
@@ -97,7 +98,7 @@ export function ratesSince(
   const isMoving = start + 1 < mine.length && until - mine[start]!.at >= SPAN_MS_MIN;
   const moments = isMoving ? mine.slice(start) : mine;
   const theirs = moments.flatMap(({ at }): Point[] => {
-    const { low } = head?.positionAt(at) ?? {};
+    const low = lsnAt(head, at);
     return low === undefined ? [] : [{ at, lsn: low }];
   });
   return { drain: rateOf(moments), generation: rateOf(theirs) };

@@ -3,7 +3,8 @@
  * that were read at different moments are compared at one of them: what was written in between is no loss.
  */
 import { bytesBetween, parseLsn, parseSynchronousStandbyNames } from '@tidemark/protocol';
-import type { ClusterFigures, ClusterTopology, Member, Track, TrackReader } from './model.ts';
+import { lsnAt } from './lag.ts';
+import type { ClusterFigures, ClusterTopology, Member, TrackReader } from './model.ts';
 import { settingText } from './server-settings.ts';
 
 /** What a replica is known to have flushed, and when that was so. */
@@ -24,12 +25,8 @@ export function rpoBytesOf(cluster: ClusterTopology, tracks: TrackReader, primar
       (member) => member.role === 'replica' && member.diverged === undefined && (member.root === undefined || member.root === primary.id),
     )
     .flatMap((member) => flushedOf(member, primary, tracks))
-    .map(({ at, lsn, isCurrent }) => bytesBetween(lsn, (isCurrent ? writtenAt(head, at) : undefined) ?? newest.lsn));
+    .map(({ at, lsn, isCurrent }) => bytesBetween(lsn, (isCurrent ? lsnAt(head, at) : undefined) ?? newest.lsn));
   return losses.length === 0 ? undefined : Math.min(...losses);
-}
-
-function writtenAt(head: Track, at: number): bigint | undefined {
-  return head.positionAt(Math.min(at, head.newest!.at)).low;
 }
 
 function flushedOf(member: Member, primary: Member, tracks: TrackReader): Flushed[] {

@@ -5,7 +5,7 @@
 import { bytesBetween, parseLsn, type ReplicaView } from '@tidemark/protocol';
 import { catchupOf, rateAt, ratesSince, WINDOW_MS, WINDOW_MS_COARSE, type Catchup } from './catchup.ts';
 import { rpoBytesOf, synchronousOf } from './durability.ts';
-import { excessOf, lagOf, standingByAgent, standingBySender, standingWhileDown, type HeadClock, type Standing } from './lag.ts';
+import { excessOf, lagOf, lsnAt, standingByAgent, standingBySender, standingWhileDown, type HeadClock, type Standing } from './lag.ts';
 import type {
   ClusterFigures,
   ClusterTopology,
@@ -90,23 +90,19 @@ class Look {
   #clockOf(server: Member | undefined, told: readonly Member[], beyond: readonly Member[]): HeadClock {
     const head = server === undefined ? undefined : this.#tracks.head(server.id);
     const forkLsn = parseLsn(server?.role === 'primary' ? server.sighting?.document?.recoveryEndLsn : undefined);
-    const tracksOf = (members: readonly Member[], track: 'head' | 'sender'): Track[] =>
-      members.flatMap(({ id }) => this.#tracks[track](id) ?? []);
     return {
       head,
       isHeard: head !== undefined && this.#isHeard(server!.sighting, head),
       forkLsn,
-      elders:
-        forkLsn === undefined
-          ? []
-          : tracksOf(
-              this.#cluster.members.filter(({ id }) => id !== server!.id),
-              'head',
-            ),
-      told: tracksOf(told, 'sender'),
+      elders: forkLsn === undefined ? [] : this.#heads(this.#cluster.members.filter(({ id }) => id !== server!.id)),
+      told: told.flatMap(({ id }) => this.#tracks.sender(id) ?? []),
       toldFreshMs: Math.max(...told.map(({ sighting }) => settingMs(sighting?.settings, 'wal_receiver_timeout') ?? 0), RECEIVER_TIMEOUT_MS),
-      beyond: tracksOf(beyond, 'head'),
+      beyond: this.#heads(beyond),
     };
+  }
+
+  #heads(members: readonly Member[]): Track[] {
+    return members.flatMap(({ id }) => this.#tracks.head(id) ?? []);
   }
 
   #isWatched(id: InstanceId | undefined): boolean {
@@ -138,7 +134,7 @@ class Look {
         : standingByAgent(replayed, clock);
     if (bySender === undefined || byAgent === undefined) return bySender ?? byAgent;
     if (byAgent.at >= bySender.at) return byAgent;
-    const floor = replayed?.positionAt(bySender.at).low;
+    const floor = lsnAt(replayed, bySender.at);
     const isHigher = floor !== undefined && (bySender.low === undefined || floor > bySender.low);
     return isHigher
       ? { ...bySender, low: floor, high: bySender.high === undefined || bySender.high > floor ? bySender.high : floor }
@@ -213,18 +209,18 @@ class Look {
     if (received?.newest !== undefined && replayed?.newest !== undefined) {
       const at = Math.min(received.newest.at, replayed.newest.at);
       const headAt = clock.isHeard ? Math.min(at, clock.head!.newest!.at) : at;
-      const has = received.positionAt(headAt).low;
-      const upstream = clock.isHeard ? clock.head!.positionAt(headAt).low : furthestOf([clock.head, ...clock.told], headAt);
+      const has = lsnAt(received, headAt);
+      const upstream = clock.isHeard ? lsnAt(clock.head!, headAt) : furthestOf([clock.head, ...clock.told], headAt);
       return {
         transportBytes: has === undefined || upstream === undefined ? undefined : bytesBetween(has, upstream),
-        replayBytes: bytesOf(replayed.positionAt(at).low, received.positionAt(at).low),
+        replayBytes: bytesOf(lsnAt(replayed, at), lsnAt(received, at)),
       };
     }
     const row = this.#rowOf(member);
     const upAt = this.byId(member.seenBy?.upstream)?.sighting?.upAt;
     if (row === undefined || upAt === undefined) return NO_BACKLOG;
     const flushed = parseLsn(row.flushLsn);
-    return { transportBytes: bytesOf(flushed, clock.head?.positionAt(upAt).low), replayBytes: bytesOf(parseLsn(row.replayLsn), flushed) };
+    return { transportBytes: bytesOf(flushed, lsnAt(clock.head, upAt)), replayBytes: bytesOf(parseLsn(row.replayLsn), flushed) };
   }
 
   #catchupOf(
@@ -247,8 +243,8 @@ class Look {
     const head = clock.head ?? clock.told[0];
     const rates = ratesSince(follower, head, lag.at, windowMs);
     // With a delay that is wanted the goal is where the primary was so long ago.
-    const goal = head?.positionAt(lag.at - (delayMs ?? 0)).low;
-    const missing = delayMs === undefined ? lag.bytes : bytesOf(follower.positionAt(lag.at).low, goal);
+    const goal = lsnAt(head, lag.at - (delayMs ?? 0));
+    const missing = delayMs === undefined ? lag.bytes : bytesOf(lsnAt(follower, lag.at), goal);
     if (missing === undefined) return NO_CATCHUP;
     const received = this.#tracks.head(member.id);
     const isOnItsWay = transportBytes === undefined || transportBytes <= SEGMENT_BYTES || received === undefined;
@@ -278,7 +274,7 @@ const bytesOf = (behind: bigint | undefined, ahead: bigint | undefined): number 
 function furthestOf(tracks: readonly (Track | undefined)[], at: number): bigint | undefined {
   let furthest: bigint | undefined;
   for (const track of tracks) {
-    const low = track?.positionAt(at).low;
+    const low = lsnAt(track, at);
     if (low !== undefined && (furthest === undefined || low > furthest)) furthest = low;
   }
   return furthest;

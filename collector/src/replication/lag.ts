@@ -4,10 +4,12 @@
  * sources only ever narrow each other.
  */
 import { bytesBetween, type LagSource } from '@tidemark/protocol';
-import type { Lag, LagBounds, Position, Track } from './model.ts';
+import type { Lag, LagBounds, MessageTrack, Position, Track } from './model.ts';
 
-/** A message of a sender is this much younger at most when it arrives: no position that it tells was passed before it was sent. */
-const MESSAGE_MS = 1_000;
+/** What a message may take from its sender to the receiver that reports it. */
+const MESSAGE_MS = 2_000;
+/** What two servers' times may be off against each other, and what it takes to ask for a position. */
+const MARGIN_MS = 100;
 
 /** What is known of the position that somebody is measured against. */
 export interface HeadClock {
@@ -20,7 +22,7 @@ export interface HeadClock {
   /** Positions of everybody whose history may be older than the fork. */
   readonly elders: readonly Track[];
   /** What those that receive from it were told of where it stands. */
-  readonly told: readonly Track[];
+  readonly told: readonly MessageTrack[];
   /** For how long after such a message nothing else has to be assumed, in milliseconds. */
   readonly toldFreshMs: number;
   /** Positions of others on the same branch: whoever has WAL, the head had it before. */
@@ -60,8 +62,8 @@ function passed(clock: HeadClock, lsn: bigint): Passed {
     if (clock.isHeard) return known;
   }
   for (const track of clock.told) {
-    const told = track.passed(lsn);
-    known = narrowed(known, { ...told, notBefore: told.notBefore - MESSAGE_MS });
+    const { notAfter, likely } = track.passed(lsn);
+    known = narrowed(known, { notBefore: track.heardWithin(lsn) - MESSAGE_MS, notAfter, likely });
   }
   for (const track of clock.beyond) known = narrowed(known, { ...track.passed(lsn), notBefore: Number.NEGATIVE_INFINITY });
   return known;
@@ -101,27 +103,30 @@ function newestKnown(clock: HeadClock): number | undefined {
 
 /** The head's furthest known position at a moment: at least that was written. */
 function furthestAt(clock: HeadClock, at: number): bigint | undefined {
-  let furthest = clock.head?.positionAt(at).low;
+  let furthest = lsnAt(clock.head, at);
   if (clock.isHeard && furthest !== undefined) return furthest;
   for (const tracks of [clock.told, clock.beyond])
     for (const track of tracks) {
-      const { low } = track.positionAt(at);
+      const low = lsnAt(track, at);
       if (low !== undefined && (furthest === undefined || low > furthest)) furthest = low;
     }
   return furthest;
 }
 
-/**
- * The moment nearest to `limit` at which a track is known exactly: between two of its samples the one before.
- * Without a sample before it, its newest one.
- */
-function sampledAt(track: Track, newest: Position, limit: number): number {
-  if (limit >= newest.at) return newest.at;
+/** Where a track stood, as far as it is known: what was read last is so until something else is. */
+export function lsnAt(track: Track | undefined, at: number): bigint | undefined {
+  const newest = track?.newest;
+  return newest !== undefined && at >= newest.at ? newest.lsn : track?.positionAt(at).low;
+}
+
+/** The sample of a track at `limit` or the one before. Without any before it, its newest one. */
+function sampleBefore(track: Track, newest: Position, limit: number): Position {
+  if (limit >= newest.at) return newest;
   const { low, high } = track.positionAt(limit);
-  if (low === undefined) return newest.at;
-  if (low === high) return limit;
-  const sample = track.passed(low).notBefore;
-  return Number.isFinite(sample) && sample <= limit ? sample : limit;
+  if (low === undefined) return newest;
+  if (low === high) return { at: limit, lsn: low };
+  const at = track.passed(low).notBefore;
+  return Number.isFinite(at) && at <= limit ? { at, lsn: low } : newest;
 }
 
 /** Where a replica stood, by its own agent, at the newest moment of which both sides are known. */
@@ -129,8 +134,8 @@ export function standingByAgent(replayed: Track | undefined, clock: HeadClock): 
   const newest = replayed?.newest;
   if (replayed === undefined || newest === undefined) return undefined;
   const headAt = clock.isHeard ? clock.head?.newest?.at : undefined;
-  const at = sampledAt(replayed, newest, headAt === undefined ? newest.at : Math.min(newest.at, headAt));
-  return { at, ...replayed.positionAt(at), by: 'agent' };
+  const { at, lsn } = headAt === undefined ? newest : sampleBefore(replayed, newest, headAt);
+  return { at, low: lsn, high: lsn, by: 'agent' };
 }
 
 /**
@@ -144,7 +149,7 @@ export function standingBySender(reported: Track | undefined, clock: HeadClock, 
     const headAt = clock.isHeard ? clock.head?.newest?.at : undefined;
     const at = Math.min(newest.at - staleMs, headAt ?? Number.POSITIVE_INFINITY);
     const { low } = reported.positionAt(at);
-    if (low !== undefined) return { at, low, high: reported.positionAt(at + staleMs).high, by: 'sender' };
+    if (low !== undefined) return { at, low, high: newest.lsn, by: 'sender' };
   }
   return { at: newest.at, low: newest.lsn, high: undefined, by: 'sender' };
 }
@@ -163,8 +168,8 @@ export function lagOf(standing: Standing | undefined, clock: HeadClock): Lag | u
   const { at, low, high } = standing;
   const fromLow = low === undefined ? NEVER : passed(clock, low);
   const fromHigh = high === undefined ? NEVER : high === low ? fromLow : passed(clock, high);
-  const upper = Math.max(0, at - fromLow.notBefore);
-  const lower = Math.min(upper, Math.max(0, at - fromHigh.notAfter));
+  const upper = Math.max(0, at - fromLow.notBefore) + MARGIN_MS;
+  const lower = Math.min(upper, Math.max(0, at - fromHigh.notAfter - MARGIN_MS));
   if (upper === Number.POSITIVE_INFINITY && lower === 0) return undefined;
   const known = newestKnown(clock);
   const isFresh = clock.isHeard || clock.told.some(({ newest }) => newest !== undefined && at - newest.at <= clock.toldFreshMs);
@@ -192,7 +197,7 @@ function likeliest(known: {
   const { at, lower, upper, fromLow, fromHigh, isGuess } = known;
   if (upper === Number.POSITIVE_INFINITY) return lower;
   const from = fromLow.likely;
-  if (!Number.isFinite(from)) return isGuess ? upper : lower;
+  if (!Number.isFinite(from)) return isGuess ? Math.max(lower, at - fromLow.notBefore) : lower;
   const likely = Number.isFinite(fromHigh.likely) ? (from + fromHigh.likely) / 2 : from;
   return Math.min(upper, Math.max(lower, at - likely));
 }

@@ -229,6 +229,12 @@ export interface Track {
   positionAt(at: number): { readonly low: bigint | undefined; readonly high: bigint | undefined };
 }
 
+/** What an upstream said of where it stood: floors. Positions that were on their way are not among them. */
+export interface MessageTrack extends Track {
+  /** When it last said that it stood no further than that; −Infinity: never, as far as is known. */
+  heardWithin(lsn: bigint): number;
+}
+
 /** Everybody's tracks. Implemented by tracks.ts; read by the figures. */
 export interface TrackReader {
   /** What it could send on: flushed by a primary, the furthest of received and replayed by a replica. */
@@ -236,7 +242,7 @@ export interface TrackReader {
   /** Of a replica, by its own agent. */
   replayed(id: InstanceId): Track | undefined;
   /** What a replica was told by its upstream of where that stood. */
-  sender(id: InstanceId): Track | undefined;
+  sender(id: InstanceId): MessageTrack | undefined;
   /** What a replica has replayed, by its upstream's view of it: a floor, up to wal_receiver_status_interval old. */
   reported(id: InstanceId): Track | undefined;
 }
