@@ -20,6 +20,8 @@ export interface Edges {
   readonly upstreams: ReadonlyMap<InstanceId, Upstream>;
   readonly seenBy: ReadonlyMap<InstanceId, { readonly upstream: InstanceId; readonly replica: number }>;
   readonly unwatched: readonly Unwatched[];
+  /** Who streams from somebody that nobody here is. */
+  readonly strangers: ReadonlySet<InstanceId>;
   readonly slotUsers: ReadonlyMap<InstanceId, ReadonlyMap<string, InstanceId>>;
 }
 
@@ -33,6 +35,7 @@ interface Candidate {
 
 /** Of the row itself, and altogether: below it nothing is believed. */
 const ROW_POINTS_MIN = 4;
+const ROW_POINTS_SURE = 16;
 const POINTS_MIN = 8;
 /** A sender that was looked at later and sees nobody of the kind. */
 const UNSEEN_LATER = 15;
@@ -55,6 +58,8 @@ class Search {
   readonly #taken = new Map<SenderRow, Subject | undefined>();
   readonly #upstreams = new Map<InstanceId, Upstream>();
   readonly #unwatched: Unwatched[] = [];
+  readonly #circling = new Set<Subject>();
+  readonly #strangers = new Set<InstanceId>();
 
   constructor(subjects: readonly Subject[], crowd: Crowd) {
     this.#subjects = subjects;
@@ -97,7 +102,12 @@ class Search {
   #take(candidate: Candidate, row: SenderRow | undefined): void {
     const { standby, sender, by } = candidate;
     if (standby.role === 'replica') {
-      if (this.#leads(sender.id, standby.id)) return;
+      if (this.#leads(sender.id, standby.id)) {
+        // Streaming in a circle (nobody forbids it), or of two reports one is older: its row is its own all the same.
+        if (row !== undefined) this.#taken.set(row, undefined);
+        this.#circling.add(standby);
+        return;
+      }
       const seesFlow = sender.current && (row?.view.state === 'streaming' || row?.view.state === 'catchup');
       const isNewer = row?.startedAt !== undefined && row.startedAt > (standby.sighting.upAt ?? Infinity);
       const { streaming } = standby.seeks;
@@ -167,14 +177,7 @@ class Search {
       for (const row of sender.rows) {
         if (this.#taken.has(row)) continue;
         const application = row.view.applicationName ?? '';
-        // Somebody's who is down or silent: it has found another one since.
-        const isElsewhere = this.#subjects.some(
-          (other) =>
-            other !== sender &&
-            other.current &&
-            other.rows.some((one) => one.kind === row.kind && one.address === row.address && one.view.applicationName === application),
-        );
-        if (!sender.current && isElsewhere) continue;
+        if (this.#isElsewhere(sender, row, application)) continue;
         const base = `${sender.id}>${application}@${rowAddress(row)}${row.view.slotName === null ? '' : `/${row.view.slotName}`}`;
         let id = base;
         for (let n = 2; ids.has(id); n += 1) id = `${base}#${n}`;
@@ -195,6 +198,17 @@ class Search {
     }
   }
 
+  /** A row that was left behind: by a watched one that has moved on, or in the last report of a server that is down. */
+  #isElsewhere(sender: Subject, row: SenderRow, application: string): boolean {
+    if (row.kind === 'physical') {
+      const points = sender.current ? ROW_POINTS_SURE : ROW_POINTS_MIN;
+      if (this.#subjects.some((other) => other !== sender && fitOfRow(other, sender, row, this.#crowd).points >= points)) return true;
+    }
+    const isSame = (one: SenderRow): boolean =>
+      one.kind === row.kind && one.address === row.address && one.view.applicationName === application;
+    return !sender.current && this.#subjects.some((other) => other !== sender && other.current && other.rows.some(isSame));
+  }
+
   /** Of the rest: an unwatched one that it connects to, whom it followed last, or somebody unknown at an address. */
   addUndecided(): void {
     for (const standby of this.#subjects) {
@@ -212,6 +226,7 @@ class Search {
       if (known === undefined && address === undefined) continue;
       const by = known === undefined ? (seeks.isConnected ? 'address' : 'conninfo') : (memory?.lastUpstreamBy ?? 'conninfo');
       this.#upstreams.set(standby.id, { id: known, by, address, connected });
+      if (connected && !this.#circling.has(standby)) this.#strangers.add(standby.id);
     }
   }
 
@@ -248,7 +263,7 @@ class Search {
       const sender = this.#subjects.find(({ id }) => id === upstream);
       if (sender?.document?.slots.some(({ name }) => name === standby.seeks.slot) === true) use(sender, standby.seeks.slot, standby.id);
     }
-    return { upstreams: this.#upstreams, seenBy, unwatched: this.#unwatched, slotUsers };
+    return { upstreams: this.#upstreams, seenBy, unwatched: this.#unwatched, strangers: this.#strangers, slotUsers };
   }
 }
 

@@ -55,7 +55,7 @@ function memoryOf(subject: Subject, subjects: readonly Subject[], edges: Edges, 
     name,
     ...(streams && upstream.id !== undefined && { lastUpstream: upstream.id, lastUpstreamBy: upstream.by }),
     ...(isMoved && { upstreamSince: upAt }),
-    ...(streams && { stranger: upstream.id === undefined ? strangerOf(subject) : undefined }),
+    ...(streams && { stranger: edges.strangers.has(subject.id) ? strangerOf(subject) : undefined }),
   };
 }
 

@@ -380,7 +380,7 @@ function sameEntry(one: Server['history'][number] | undefined, other: Server['hi
 }
 
 /** Whether PostgreSQL would let it stream: all that it has is part of the upstream's history. */
-function descends(server: Server, upstream: Server): boolean {
+export function descends(server: Server, upstream: Server): boolean {
   for (const [i, entry] of server.history.entries()) if (!sameEntry(entry, upstream.history[i])) return false;
   const left = upstream.history[server.history.length];
   return left === undefined ? server.lsn <= upstream.lsn : server.lsn <= left.at;

@@ -26,9 +26,7 @@ export function groupsOf(subjects: readonly Subject[], memory: Memories, edges: 
     lineages.set(lineage, [...(lineages.get(lineage) ?? []), subject]);
   }
   // Replicas that stream from a stranger may well stream from the primary that stands alone here.
-  const isWhole = (group: readonly Subject[]): boolean =>
-    group.length > 1 &&
-    !group.some((one) => one.role === 'replica' && one.seeks.streaming === true && edges.upstreams.get(one.id)?.id === undefined);
+  const isWhole = (group: readonly Subject[]): boolean => group.length > 1 && !group.some(({ id }) => edges.strangers.has(id));
   const hasPrimary = (group: readonly Subject[]): boolean => group.some(({ role }) => role === 'primary');
   const ranked = [...lineages.values()]
     .filter((group) => hasPrimary(group) || isWhole(group))
@@ -148,9 +146,7 @@ export function verdictOf(input: VerdictInput): PrimaryVerdict {
         why: `${name} reports as primary; ${others[0]!.name} did when it last reported, before that.`,
       };
     }
-    const strangers = main.filter(
-      ({ id, role, seeks }) => role === 'replica' && seeks.streaming === true && edges.upstreams.get(id)?.id === undefined,
-    );
+    const strangers = main.filter(({ id }) => edges.strangers.has(id));
     if (strangers.length > 0 && memory[first!.id]?.lineage === undefined) {
       return {
         id: first!.id,
@@ -189,7 +185,7 @@ function verdictWithoutReport(
       : `its server is down (${last.sighting.newest.reason ?? 'no answer'})`;
     return { id: undefined, certainty: 'unknown', why: `${last.name} was the last primary, and ${reason}.` };
   }
-  const stranger = main.find(({ id, seeks }) => seeks.streaming === true && edges.upstreams.get(id)?.id === undefined);
+  const stranger = main.find(({ id }) => edges.strangers.has(id));
   const address = stranger === undefined ? undefined : edges.upstreams.get(stranger.id)?.address;
   if (stranger !== undefined && address !== undefined) {
     return { id: undefined, certainty: 'unknown', why: `${stranger.name} streams from ${address}, which no agent watches.` };

@@ -164,7 +164,7 @@ function subscribersOf(subjects: readonly Subject[]): Map<InstanceId, Upstream> 
 }
 
 /** The newest moment at which a primary reported, or a replica that is fed all the way had word from above. */
-function evidenceOf({ edges, roots, memory, subscribers, byId, input }: Context, main: readonly Subject[]): number | undefined {
+function evidenceOf({ edges, memory, subscribers, byId, input }: Context, main: readonly Subject[]): number | undefined {
   let newest: number | undefined;
   const saw = (at: number | undefined): void => {
     if (at !== undefined && (newest === undefined || at > newest)) newest = at;
@@ -173,9 +173,7 @@ function evidenceOf({ edges, roots, memory, subscribers, byId, input }: Context,
     if (role === 'primary' && !subscribers.has(id)) saw(memory[id]?.lastSeenAt ?? sighting.upAt);
     const ago = document?.receiver?.lastMessageAgoMs ?? undefined;
     if (role !== 'replica' || seeks.streaming !== true || ago === undefined) continue;
-    const upstream = edges.upstreams.get(id);
-    const endsInUnknown = roots.get(id) === undefined && upstream?.id === undefined;
-    if (endsInUnknown || isStreamedTo(id, edges)) saw(sighting.upAt! - ago);
+    if (edges.strangers.has(id) || isStreamedTo(id, edges)) saw(sighting.upAt! - ago);
   }
   const lineages = new Set(main.map(({ id }) => memory[id]?.lineage));
   for (const [id, known] of Object.entries(memory)) {
