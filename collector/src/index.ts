@@ -9,3 +9,6 @@ export { LiveView } from './live/live-view.ts';
 export { compileRules } from './rules/compile.ts';
 export { LayeredRules } from './rules/rule-set.ts';
 export type { AcceptedReport, BlockLayout, SeriesInfo } from './stream/stream.ts';
+export type { ArrivedReport } from './reports/intake.ts';
+export { Tracks } from './replication/tracks.ts';
+export { ReplicationView } from './replication/view.ts';

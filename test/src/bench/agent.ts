@@ -23,7 +23,9 @@ export interface BenchedAgent {
 
 export interface BenchedAgentOptions {
   intervalSeconds: number;
-  postgres?: { url: string; passwordFile: string; name: string };
+  postgres?: { url: string; passwordFile?: string; name: string };
+  /** The bundle to run; the one that was built unless told. */
+  bundle?: string;
 }
 
 /** Starts the agent's bundle and a collector for it that acknowledges everything at once. */
@@ -60,7 +62,7 @@ export async function startBenchedAgent(options: BenchedAgentOptions): Promise<B
   // YAML is a superset of JSON.
   writeFileSync(join(directory, 'agent.yaml'), JSON.stringify(config), { mode: 0o600 });
   const flags = JSON.parse(readFileSync(FLAGS, 'utf8')) as string[];
-  const child = spawn(process.execPath, [...flags, BUNDLE, 'run', '--config', join(directory, 'agent.yaml')], {
+  const child = spawn(process.execPath, [...flags, options.bundle ?? BUNDLE, 'run', '--config', join(directory, 'agent.yaml')], {
     stdio: ['ignore', 'ignore', 'inherit'],
     env: { ...process.env, UV_THREADPOOL_SIZE: '16' },
   });

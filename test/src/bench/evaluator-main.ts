@@ -16,7 +16,7 @@ const BEYOND_PER_MILLE = 3;
 const TROUBLED_EVERY = 100;
 const WARM_UP_ROUNDS = 3;
 
-/** The shipped ones, and more of the same sort until there are twenty. */
+/** The shipped ones, and more of the same sort until there are twenty at least. */
 function rules(): LayeredRules {
   const names = ['node_load1', 'node_procs_blocked', 'tidemark_cpu_usage_ratio', 'tidemark_filesystem_usage_ratio', 'node_entropy'];
   const more = Array.from({ length: RULES }, (_, i) => ({
@@ -33,7 +33,7 @@ function rules(): LayeredRules {
     critical: { above: 0.98, clear: 0.95, for: '10m of 15m' },
   }));
   const shipped = new LayeredRules(compileRules({ rules: [], overrides: [] }).declared, () => '').for({ name: '', site: '', tags: {} });
-  const { declared, mistakes } = compileRules({ rules: more.slice(0, RULES - shipped.length), overrides });
+  const { declared, mistakes } = compileRules({ rules: more.slice(0, Math.max(0, RULES - shipped.length)), overrides });
   if (mistakes.length > 0) throw new Error(mistakes.map(({ text }) => text).join('\n'));
   return new LayeredRules(declared, () => '');
 }

@@ -7,6 +7,7 @@ import { startCollector } from '../programs.ts';
 import { memoryOf, openWindow, reapedChildFaults, startBenchedAgent } from './agent.ts';
 import { benchCollector, benchFloor, type CollectorFigures } from './collector.ts';
 import { benchEvaluator } from './evaluator.ts';
+import { benchReplication } from './replication.ts';
 import { benchTelling } from './telling.ts';
 import { backendCpuMs } from './postgres-backend.ts';
 
@@ -119,6 +120,8 @@ const { agent, collector } = figures;
 const told = await benchTelling({ nodes: TOLD_NODES, intervalSeconds: TOLD_INTERVAL_SECONDS, seed: Number(options.seed), progress });
 progress(`evaluator: ${JUDGED_NODES} nodes by themselves`);
 const judging = await benchEvaluator({ nodes: JUDGED_NODES, intervalSeconds: 15, rounds: 30, seed: plan.seed });
+progress('replication: 200 clusters of 5 by themselves');
+const replication = await benchReplication({ clusters: 200, instancesPerCluster: 5, intervalSeconds: 15, rounds: 15, seed: plan.seed });
 const rows: Row[] = [
   { label: 'agent, CPU per collection (whole process)', value: agent.cpuMsPerCollection, unit: 'ms', reach: 2 },
   { label: 'agent with one PostgreSQL, own + backend', value: agent.withPostgresCpuMsPerCollection, unit: 'ms', reach: 8 },
@@ -143,6 +146,8 @@ const rows: Row[] = [
   },
   { label: '  of it one report', value: judging.microsecondsPerReport, unit: 'µs' },
   { label: '  memory of a calm node', value: judging.bytesPerCalmNode, unit: 'B' },
+  { label: 'replication alone, 1000 servers in 200 clusters', value: replication.corePercent, unit: '% of core', reach: 5 },
+  { label: '  of it one report', value: replication.microsecondsPerReport, unit: 'µs' },
   { label: 'crossing to webhook, median', value: told.toFiringMedianSeconds, unit: 's', reach: TOLD_INTERVAL_SECONDS + 1 },
   { label: 'crossing to webhook, longest', value: told.toFiringMaxSeconds, unit: 's' },
   { label: 'back to resolve, median', value: told.toResolvedMedianSeconds, unit: 's' },
@@ -159,6 +164,6 @@ process.stdout.write(
 if (options.json !== undefined)
   writeFileSync(
     options.json,
-    `${JSON.stringify({ ...figures, judging, told, floor: { cpuSecondsPerMillionSamples: floor } }, undefined, 2)}\n`,
+    `${JSON.stringify({ ...figures, judging, replication, told, floor: { cpuSecondsPerMillionSamples: floor } }, undefined, 2)}\n`,
   );
 process.exit(0);
