@@ -26,6 +26,8 @@ export interface PostgresProbeOptions {
   readonly deadlineMs?: number | undefined;
   /** Between two looks at where a server stands, in milliseconds; 2,000 unless told. */
   readonly hotEveryMs?: number | undefined;
+  /** What the machine is called; the system's host name unless told. */
+  readonly hostname?: string | undefined;
   /**
    * Called when a server went up or down, changed its role or timeline, or a replica's receiver or replay stopped or went
    * on, as seen between two collections: a report should not wait for its turn. At most once in five seconds.
@@ -43,7 +45,7 @@ export function createPostgresProbes(configs: readonly PostgresConfig[], options
   const urgent = options.onChange === undefined ? undefined : new UrgentCalls(options.onChange);
   const instancesWith = (clock: Clock): Instance[] => {
     const { log, deadlineMs = DEADLINE_MS, hotEveryMs = HOT_EVERY_MS } = options;
-    const machine = new Machine(hostname(), clock);
+    const machine = new Machine(options.hostname ?? hostname(), clock);
     const onChange = urgent === undefined ? undefined : (): void => urgent.call(clock.monotonicMs());
     return targets.map((target) => new Instance(target, { clock, deadlineMs, hotEveryMs, machine, log, random: Math.random, onChange }));
   };

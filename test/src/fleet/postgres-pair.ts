@@ -26,6 +26,11 @@ export const IDENTITY: Identity = {
   reservedConnections: 0,
   maxWalSenders: 10,
   maxReplicationSlots: 10,
+  clusterName: null,
+  port: 5432,
+  database: 'postgres',
+  backendPid: null,
+  startedAt: null,
 };
 
 /** Two 32-bit halves in hexadecimal, as PostgreSQL writes it. */
