@@ -22,6 +22,8 @@ interface Kept {
   readonly group: StatisticsGroup;
   dueMs: number;
   statistics: Statistics | undefined;
+  /** Read since the last collection, so that its documents are to be sent. */
+  fresh: boolean;
   refused: boolean;
   failing: boolean;
 }
@@ -38,7 +40,7 @@ export class InstanceStatistics {
   readonly #options: StatisticsOptions;
 
   constructor(groups: readonly StatisticsGroup[], options: StatisticsOptions) {
-    this.#groups = groups.map((group) => ({ group, dueMs: 0, statistics: undefined, refused: false, failing: false }));
+    this.#groups = groups.map((group) => ({ group, dueMs: 0, statistics: undefined, fresh: false, refused: false, failing: false }));
     this.#options = options;
   }
 
@@ -72,6 +74,13 @@ export class InstanceStatistics {
     return Object.assign({}, ...this.#groups.map(({ statistics }) => statistics?.document ?? {})) as Partial<PostgresReplication>;
   }
 
+  /** Documents of the groups' own, each of them once. */
+  takeObservations(): NonNullable<Statistics['observations']>[number][] {
+    const observations = this.#groups.flatMap(({ fresh, statistics }) => (fresh ? (statistics?.observations ?? []) : []));
+    for (const kept of this.#groups) kept.fresh = false;
+    return observations;
+  }
+
   missingRights(): string[] {
     return this.#groups.flatMap(({ group, statistics, refused }) => (refused ? [group.right] : (statistics?.missingRights ?? [])));
   }
@@ -82,6 +91,7 @@ export class InstanceStatistics {
     try {
       const text = group.statement(facts);
       kept.statistics = text === undefined ? undefined : await group.read((await session.ask(text)).rows, facts);
+      kept.fresh = true;
       kept.refused = false;
       kept.failing = false;
     } catch (error) {

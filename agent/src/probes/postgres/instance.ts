@@ -132,6 +132,7 @@ export class Instance {
     if (settings !== undefined) {
       context.observe({ kind: POSTGRES_SETTINGS, version: 1, instance: this.name, document: settingsFrom(settings) });
     }
+    for (const observation of this.#statistics.takeObservations()) context.observe({ ...observation, instance: this.name });
     this.#recordTrack(context, sameAs !== undefined);
   }
 

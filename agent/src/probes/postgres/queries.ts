@@ -110,8 +110,13 @@ export const CONTROL = statement(
 
 /** primary_conninfo is not among them: it holds a password. Those that a role may not see have no row. */
 const SETTING_NAMES = [
+  'archive_command',
+  'archive_library',
   'archive_mode',
+  'archive_timeout',
   'cluster_name',
+  'data_checksums',
+  'data_directory',
   'hot_standby',
   'hot_standby_feedback',
   'idle_replication_slot_timeout',
@@ -122,24 +127,35 @@ const SETTING_NAMES = [
   'max_standby_streaming_delay',
   'max_wal_senders',
   'max_wal_size',
+  'port',
   'primary_slot_name',
   'recovery_min_apply_delay',
+  'recovery_target_timeline',
   'reserved_connections',
+  'restore_command',
   'superuser_reserved_connections',
+  'sync_replication_slots',
+  'synchronized_standby_slots',
   'synchronous_commit',
   'synchronous_standby_names',
   'wal_keep_size',
   'wal_level',
+  'wal_log_hints',
   'wal_receiver_status_interval',
   'wal_receiver_timeout',
   'wal_segment_size',
   'wal_sender_timeout',
 ];
 
+/** Commands hold passwords and paths: of these only whether they are set is read, as "set" or nothing. */
+const COMMANDS = ['archive_command', 'archive_library', 'restore_command'];
+
 /** `conninfo` never leaves the module that takes host and port from it. */
 export const SETTINGS = statement(
   {
-    settings: `json_agg(json_build_array(name, setting, unit, source, pending_restart) ORDER BY name)
+    settings: `json_agg(json_build_array(name,
+      CASE WHEN name NOT IN (${COMMANDS.map((name) => `'${name}'`).join(', ')}) THEN setting
+        WHEN setting IN ('', '(disabled)') THEN '' ELSE 'set' END, unit, source, pending_restart) ORDER BY name)
     FILTER (WHERE name <> 'primary_conninfo')`,
     sees_all: "pg_has_role('pg_read_all_settings', 'USAGE')",
     conninfo: "max(setting) FILTER (WHERE name = 'primary_conninfo')",

@@ -52,22 +52,18 @@ class Followed {
   /** null: asked for and not to be had. */
   readonly texts = new Map<string, string | null>();
 
-  /** The followed ones among what was read, and whether they are others than before. */
-  choose(all: readonly Counted[]): { statements: readonly Counted[]; changed: boolean } {
-    const before = this.#chosen;
+  /** The followed ones among what was read, and whether they were chosen just now. */
+  choose(all: readonly Counted[]): { statements: readonly Counted[]; anew: boolean } {
     // The first choice knows only totals, the second what happened since; from then on each stands for a while.
-    if (this.#readings <= 1 || this.#readings % READINGS_PER_CHOICE === 1) {
-      const atChoice = this.#atChoice;
-      this.#chosen = chooseStatements(all, atChoice, before);
+    const anew = this.#readings <= 1 || this.#readings % READINGS_PER_CHOICE === 1;
+    if (anew) {
+      this.#chosen = chooseStatements(all, this.#atChoice, this.#chosen);
       this.#atChoice = new Map(all.map(({ key, milliseconds }) => [key, milliseconds]));
     }
     this.#readings++;
     const byKey = new Map(all.map((one) => [one.key, one]));
     this.#statements = this.#chosen.map((key) => byKey.get(key)).filter((one) => one !== undefined);
-    return {
-      statements: this.#statements,
-      changed: before.length !== this.#chosen.length || before.some((key, i) => key !== this.#chosen[i]),
-    };
+    return { statements: this.#statements, anew };
   }
 
   get lacksText(): boolean {
@@ -162,7 +158,7 @@ FROM (SELECT queryid, userid, dbid, sum(calls) AS calls, sum(total_exec_time) AS
 JOIN pg_database d ON d.oid = s.dbid`
           : undefined,
       read(rows, { server }): Statistics {
-        const { statements: shown, changed } = followed.choose(rows.map(countedFrom));
+        const { statements: shown, anew } = followed.choose(rows.map(countedFrom));
         return {
           record(block) {
             for (const one of shown) {
@@ -172,7 +168,8 @@ JOIN pg_database d ON d.oid = s.dbid`
               block.add(rowsTotal, one.rows, ...labels);
             }
           },
-          observations: changed && !followed.lacksText ? [observation(followed.document())] : [],
+          // Also when they are the same: a report may have been lost.
+          observations: anew && !followed.lacksText ? [observation(followed.document())] : [],
         };
       },
     },
