@@ -125,7 +125,7 @@ export function mockApi(options: MockApiOptions): MockApi {
   /** Databases that report, replicas last, so that the links of the clusters lead to their nodes. */
   const hosts = (): MockHost[] => {
     const standing = overview().nodes.filter(({ up, postgres }) => up && postgres.some((server) => server.up === true));
-    const of = (role: 'primary' | 'replica') => standing.filter(({ postgres }) => postgres.some((server) => server.role === role));
+    const of = (wanted: 'primary' | 'replica') => standing.filter(({ postgres }) => postgres.some((server) => server.role === wanted));
     return [...of('primary').slice(0, 1), ...of('replica').slice(0, 3)];
   };
 

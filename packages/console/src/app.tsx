@@ -17,7 +17,7 @@ import { SignIn } from './session/sign-in.tsx';
 function ThemeButton(): JSX.Element {
   const label = { system: 'Theme: as the system', dark: 'Theme: dark', light: 'Theme: light' }[theme.value];
   return (
-    <button type="button" class="icon-button" onClick={nextTheme} aria-label={label} title={label}>
+    <button type="button" class="icon-button wide-only" onClick={nextTheme} aria-label={label} title={label}>
       <ThemeShape theme={theme.value} />
     </button>
   );

@@ -3,12 +3,12 @@ import type { ReplicationCluster } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useMemo } from 'preact/hooks';
 import { countOf } from '../format/quantities.ts';
-import { Clock } from '../look/moment.tsx';
+import { formatUtc } from '../format/times.ts';
 import { nodePath } from '../router.ts';
 import { SeverityShape } from './marks.tsx';
 import type { Problem } from './problems.ts';
 import { Topology, widthOf } from './topology.tsx';
-import { CERTAINTY_WORDS, lagWords, lossText } from './words.ts';
+import { CERTAINTY_WORDS, formatMinute, lagWords, lossText } from './words.ts';
 
 /** A cluster with what is wrong with it. */
 export interface Judged {
@@ -22,7 +22,7 @@ const WIDE_PX = 620;
 export const cardId = (systemIdentifier: string): string => `cluster-${systemIdentifier}`;
 export const clusterPath = (systemIdentifier: string): string => `/replication?cluster=${encodeURIComponent(systemIdentifier)}`;
 
-function Primary({ cluster }: { cluster: ReplicationCluster }): JSX.Element {
+function Primary({ cluster, nowMs }: { cluster: ReplicationCluster; nowMs: number }): JSX.Element {
   const { primary } = cluster;
   return (
     <p class="r-primary-line">
@@ -38,7 +38,10 @@ function Primary({ cluster }: { cluster: ReplicationCluster }): JSX.Element {
       {primary.since === null ? null : (
         <span class="muted">
           {' '}
-          since <Clock atMs={Date.parse(primary.since)} />
+          since{' '}
+          <time dateTime={primary.since} title={formatUtc(Date.parse(primary.since))}>
+            {formatMinute(primary.since, nowMs)}
+          </time>
         </span>
       )}
       <span class="r-why muted">{primary.why}</span>
@@ -121,8 +124,10 @@ export function ClusterCard(props: { judged: Judged; open: boolean; alone: boole
       </div>
       {open ? (
         <>
-          <Primary cluster={cluster} />
-          <Facts cluster={cluster} />
+          <div class="r-card-top">
+            <Primary cluster={cluster} nowMs={nowMs} />
+            <Facts cluster={cluster} />
+          </div>
           <Topology cluster={cluster} nowMs={nowMs} />
         </>
       ) : null}

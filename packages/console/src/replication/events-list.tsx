@@ -39,7 +39,7 @@ export const KIND_WORDS: Record<ReplicationEventKind, string> = {
 const SEVERITY_WORDS: Record<ReplicationEvent['severity'], string> = { info: 'Information', warning: 'Warning', critical: 'Critical' };
 
 /** A kind of a later collector is shown as it is called. */
-const kindText = (kind: ReplicationEventKind): string => KIND_WORDS[kind] ?? String(kind).replaceAll('_', ' ');
+const kindText = (kind: string): string => (KIND_WORDS as Record<string, string | undefined>)[kind] ?? kind.replaceAll('_', ' ');
 
 /** "lostBytes" → "lost bytes: 12 MiB". */
 function detailText(name: string, value: string | number | boolean | null): string | null {
@@ -110,9 +110,7 @@ export function EventsList(props: {
                 {kindText(each)}
               </option>
             ))}
-            {kind === null || kinds.some((each) => each === kind) ? null : (
-              <option value={kind}>{kindText(kind as ReplicationEventKind)}</option>
-            )}
+            {kind === null || kinds.some((each) => each === kind) ? null : <option value={kind}>{kindText(kind)}</option>}
           </select>
         )}
       </div>

@@ -6,7 +6,7 @@ import type { ReplicationCluster, ReplicationInstance, ReplicationSlot } from '@
 import { layoutOf, type Layout, type Measures, type Part, type Placeable } from './layout.ts';
 import { formatMinute, slotDanger, slotMood, type SlotMood } from './words.ts';
 
-export const MEASURES: Measures = { boxWidth: 190, gapX: 164, gapY: 16, captionHeight: 26, partGap: 22 };
+export const MEASURES: Measures = { boxWidth: 190, gapX: 176, gapY: 16, captionHeight: 26, partGap: 22 };
 const PAD_PX = 20;
 const NAME_PX = 20;
 const LINE_PX = 18;

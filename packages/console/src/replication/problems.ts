@@ -2,10 +2,10 @@
  * What is wrong with a cluster, as sentences, worst first. Nothing is judged anew here: states, bounds and dangers are
  * the collector's; what follows from another problem (a cascade behind a paused replica) is not told a second time. Pure.
  */
-import type { ReplicationCluster, ReplicationEvent, ReplicationInstance } from '@tidemark/protocol';
+import type { ReplicationCluster, ReplicationEvent, ReplicationInstance, ReplicationLag } from '@tidemark/protocol';
 import { levelOf, type Bounds } from '../fleet/bounds.ts';
-import { formatBytes, formatDuration } from '../format/quantities.ts';
-import { catchupText, formatMinute, lagText, slotDanger, slotMood } from './words.ts';
+import { formatBytes } from '../format/quantities.ts';
+import { catchupText, formatLagSeconds, formatMinute, lagWords, slotDanger, slotMood } from './words.ts';
 
 export interface Problem {
   /** Stable while it lasts. */
@@ -30,6 +30,15 @@ const sinceText = (since: string | null, nowMs: number): string => (since === nu
 export const primariesOf = (cluster: ReplicationCluster): ReplicationInstance[] =>
   cluster.instances.filter(({ role, state }) => role === 'primary' && state !== 'diverged');
 
+/** A replica of the primary that is gone: told with it, not beside it. */
+const isCutOffBy = ({ primary, withoutPrimarySeconds }: ReplicationCluster, { state, upstreamId }: ReplicationInstance): boolean =>
+  withoutPrimarySeconds !== null && state === 'disconnected' && upstreamId !== null && upstreamId === primary.id;
+
+/** Whether another problem says it already. */
+const isTold = (cluster: ReplicationCluster, instance: ReplicationInstance): boolean =>
+  isCutOffBy(cluster, instance) ||
+  (cluster.withoutPrimarySeconds !== null && instance.id === cluster.primary.id && instance.state === 'down');
+
 function ofPrimary(cluster: ReplicationCluster, nowMs: number): Problem[] {
   const { primary, withoutPrimarySeconds, rpoBytes } = cluster;
   if (cluster.splitBrain) {
@@ -48,13 +57,15 @@ function ofPrimary(cluster: ReplicationCluster, nowMs: number): Problem[] {
   }
   if (withoutPrimarySeconds === null) return [];
   const was = primary.name === null ? 'none is known' : `${primary.name} was it when last seen`;
+  const replicas = cluster.instances.filter((instance) => isCutOffBy(cluster, instance)).map(({ name }) => name);
+  const cutOff = replicas.length === 0 ? '' : ` ${listed(replicas)} ${replicas.length === 1 ? 'is' : 'are'} cut off.`;
   const loss = rpoBytes === null || rpoBytes === 0 ? '' : ` Without it ${formatBytes(rpoBytes)} of WAL are lost.`;
   return [
     {
       key: 'no-primary',
       level: 'critical',
       title: 'No primary',
-      text: `For ${formatDuration(withoutPrimarySeconds)} nothing has shown that there is one; ${was}.${loss}`,
+      text: `For ${formatLagSeconds(withoutPrimarySeconds, 'down')} nothing has shown that there is one; ${was}.${cutOff}${loss}`,
     },
   ];
 }
@@ -81,6 +92,12 @@ function ofSync(
   ];
 }
 
+/** Figure and reason; the bounds are for whoever looks closer. */
+function behindText(lag: ReplicationLag | null, nowMs: number): string {
+  const { value, note } = lagWords(lag, nowMs);
+  return `${value}${note === null ? '' : ` (${note})`} behind`;
+}
+
 function ofLag(instance: ReplicationInstance, bounds: Bounds, nowMs: number): Problem[] {
   const { name, state, delaySeconds } = instance;
   // In a cascade what its upstream lacks is told of the upstream.
@@ -89,7 +106,7 @@ function ofLag(instance: ReplicationInstance, bounds: Bounds, nowMs: number): Pr
   const never = instance.catchup === 'never' && state === 'catching_up';
   if (level === 'normal' && !never) return [];
   const eta = catchupText(instance);
-  const text = `${name} is ${lagText(own, nowMs)} behind${eta === null ? '' : `; ${eta === 'never at this rate' ? 'it never catches up at this rate' : eta}`}.`;
+  const text = `${name} is ${behindText(own, nowMs)}${eta === null ? '' : `; ${eta === 'never at this rate' ? 'it never catches up at this rate' : eta}`}.`;
   return [
     { key: `lag ${instance.id}`, level: level === 'critical' ? 'critical' : 'warning', title: never ? 'Falling behind' : 'Behind', text },
   ];
@@ -114,7 +131,7 @@ function ofInstance(instance: ReplicationInstance, bounds: Bounds, nowMs: number
   const level = levelOf(lag?.lowerSeconds ?? null, bounds) === 'critical' ? 'critical' : least;
   // Of what has left the history of the others a lag says nothing.
   const tellsLag = lag !== null && lag.upperSeconds !== 0 && state !== 'diverged' && instance.role !== 'primary';
-  const behind = tellsLag ? `, ${lagText(lag, nowMs)} behind` : '';
+  const behind = tellsLag ? `, ${behindText(lag, nowMs)}` : '';
   return [{ key: `state ${id}`, level, title, text: sentence(`${name}${sinceText(since, nowMs)}${behind}: ${why}`) }];
 }
 
@@ -152,14 +169,22 @@ function ofArchiver({ events }: ReplicationCluster, nowMs: number): Problem[] {
     }));
 }
 
+/** What keys begin with, in the order in which it matters: who writes comes before who lags. */
+const KINDS = ['split-brain', 'no-primary', 'sync', 'state', 'lag', 'slot', 'archiver'];
+const weightOf = ({ key }: Problem): number => KINDS.indexOf(key.split(' ', 1)[0] ?? '');
+
+/** Critical before warning, and within each what matters most. */
+export const worstFirst = (a: Problem, b: Problem): number =>
+  Number(b.level === 'critical') - Number(a.level === 'critical') || weightOf(a) - weightOf(b);
+
 /** What is wrong with a cluster now, worst first. */
 export function problemsOf(cluster: ReplicationCluster, bounds: Bounds, nowMs: number): Problem[] {
   const found = [
     ...ofPrimary(cluster, nowMs),
     ...ofSync(cluster, nowMs),
-    ...cluster.instances.flatMap((instance) => ofInstance(instance, bounds, nowMs)),
+    ...cluster.instances.flatMap((instance) => (isTold(cluster, instance) ? [] : ofInstance(instance, bounds, nowMs))),
     ...ofSlots(cluster, nowMs),
     ...ofArchiver(cluster, nowMs),
   ];
-  return [...found.filter(({ level }) => level === 'critical'), ...found.filter(({ level }) => level === 'warning')];
+  return found.toSorted(worstFirst);
 }

@@ -19,7 +19,7 @@ import { ClusterCard, cardId, type Judged } from './cluster-card.tsx';
 import { EventsList } from './events-list.tsx';
 import { SeverityShape } from './marks.tsx';
 import { byName } from './picture.ts';
-import { problemsOf } from './problems.ts';
+import { problemsOf, worstFirst } from './problems.ts';
 import './replication.css';
 import { InstancesTable, SlotsTable } from './tables.tsx';
 import { useReplication } from './use-replication.ts';
@@ -27,7 +27,7 @@ import { useReplication } from './use-replication.ts';
 /** Up to here every picture is drawn; beyond, those of clusters that are well wait to be asked for. */
 const OPEN_MOST = 8;
 /** Lines on top before the rest is counted. */
-const PROBLEMS_MOST = 8;
+const PROBLEMS_MOST = 6;
 
 export interface View {
   cluster: string | null;
@@ -78,7 +78,7 @@ function judge(clusters: readonly ReplicationCluster[], nowMs: number): Judged[]
 function Problems({ judged, onGo }: { judged: readonly Judged[]; onGo: (cluster: string) => void }): JSX.Element | null {
   const all = judged
     .flatMap(({ cluster, problems }) => problems.map((problem) => ({ cluster, problem })))
-    .toSorted((a, b) => LEVELS[a.problem.level] - LEVELS[b.problem.level]);
+    .toSorted((a, b) => worstFirst(a.problem, b.problem));
   const whole = useSignal(false);
   if (all.length === 0) return null;
   const shown = whole.value || all.length <= PROBLEMS_MOST + 1 ? all : all.slice(0, PROBLEMS_MOST);

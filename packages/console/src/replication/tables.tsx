@@ -145,7 +145,7 @@ function LagCell({ instance, nowMs }: { instance: ReplicationInstance; nowMs: nu
     <td class="number" title={lagText(lag, nowMs)}>
       <span class={level === 'critical' ? 'bad' : level === 'warning' ? 'warn' : lag === null ? 'muted' : undefined}>{words.value}</span>
       {words.bounds === null ? null : <span class="r-under">{words.bounds}</span>}
-      {words.note === null ? null : <span class="r-under">{words.note}</span>}
+      {words.note === null ? null : <span class="r-under r-note">{words.note}</span>}
     </td>
   );
 }

@@ -13,7 +13,7 @@ import { Account } from './account.tsx';
 import { edgePath, type Box } from './layout.ts';
 import { SLOT_WORDS, SlotShape, StateMark } from './marks.tsx';
 import { MEASURES, pictureOf, type Ghost, type Member, type Picture } from './picture.ts';
-import { catchupText, lagText, lagWords, slotDanger, slotMood } from './words.ts';
+import { catchupText, formatShortMinute, lagWords, slotDanger, slotMood } from './words.ts';
 
 const narrow = typeof matchMedia === 'function' ? matchMedia('(max-width: 640px)') : null;
 const isNarrow = signal(narrow?.matches === true);
@@ -128,7 +128,7 @@ function MemberBody({ member, nowMs }: { member: Member; nowMs: number }): JSX.E
         </span>
         {instance.watched ? (instance.site === '' ? '' : ` · ${instance.site}`) : ' · not watched'}
       </span>
-      {member.isCascade ? <span class="r-where">{lagText({ ...instance.lag!, unknownSince: null }, nowMs)} behind primary</span> : null}
+      {member.isCascade ? <span class="r-where">{lagWords(instance.lag, nowMs).value.replace('at least', '≥')} behind primary</span> : null}
       {slots.length === 0 ? null : (
         <span class="r-slots">
           {slots.map((slot) => (
@@ -178,25 +178,27 @@ export function edgeKind(instance: ReplicationInstance): 'flow' | 'held' | 'brok
   return instance.state === 'streaming' || instance.state === 'catching_up' ? 'flow' : 'held';
 }
 
+/** What most of the lag is made of: on its way, or come and not replayed. */
 function backlogText({ transportBytes, replayBytes, lag, edgeLag }: ReplicationInstance): string | null {
-  const bytes = edgeLag?.bytes ?? lag?.bytes ?? (transportBytes === null || replayBytes === null ? null : transportBytes + replayBytes);
-  return bytes === null || bytes === 0 ? null : `${formatBytes(bytes)} behind`;
+  const [transport, replay] = [transportBytes ?? 0, replayBytes ?? 0];
+  if (transport + replay > 0) return transport > replay ? `${formatBytes(transport)} not received` : `${formatBytes(replay)} not replayed`;
+  const bytes = (edgeLag ?? lag)?.bytes ?? null;
+  return bytes === null || bytes === 0 ? null : `${formatBytes(bytes)} of WAL`;
 }
 
 /** The lag, and below it what comes of it. */
 function EdgeLabel({ instance, teller, nowMs }: { instance: ReplicationInstance; teller: Teller; nowMs: number }): JSX.Element {
   const own = instance.edgeLag ?? instance.lag;
-  const { value, note } = lagWords(own, nowMs);
+  const { value } = lagWords(own, nowMs);
   const level = levelOf(own === null ? null : own.lowerSeconds - (instance.delaySeconds ?? 0), bounds.value.lag);
-  const below = catchupText(instance) ?? (note === null ? backlogText(instance) : note.replace('the primary has ', ''));
+  const unknown = own?.unknownSince ?? null;
+  const below = catchupText(instance) ?? (unknown === null ? backlogText(instance) : `unknown since ${formatShortMinute(unknown, nowMs)}`);
   return (
     <button type="button" class={`r-edge-label lag-${level}`} {...telling(teller, instance.id)}>
-      <span class="r-lag">
-        <span class="unseen">
-          {instance.name} is behind{instance.upstream === null ? '' : ` ${instance.upstream}`}:{' '}
-        </span>
-        {value}
+      <span class="unseen">
+        {instance.name} is behind{instance.upstream === null ? '' : ` ${instance.upstream}`}:{' '}
       </span>
+      <span class="r-lag">{value}</span>
       {below === null ? null : <span class="r-below">{below}</span>}
     </button>
   );
@@ -264,28 +266,24 @@ function Drawing({ picture, teller, nowMs }: { picture: Picture; teller: Teller;
   );
 }
 
-/** The same for a narrow screen: a list, indented a step for each step from the primary. */
+/** The same for a narrow screen: a list in a list for each step from the primary. */
 function Indented({ picture, teller, nowMs }: { picture: Picture; teller: Teller; nowMs: number }): JSX.Element {
-  const { layout, places } = picture;
-  const captions = layout.captions.toReversed();
-  return (
-    <ul class="r-indented">
-      {layout.boxes.flatMap((box, index) => {
-        const place = places.get(box.id);
-        if (place === undefined) return [];
-        const caption = box.depth === 0 ? captions.find(({ y }) => y < box.y + box.height) : undefined;
-        const above = layout.boxes.slice(0, index).findLast(({ depth }) => depth === 0);
-        const isFirst = caption !== undefined && (above === undefined || above.y < caption.y);
-        return [
-          <li key={box.id} class={`r-step r-step-${Math.min(4, box.depth)}`}>
-            {isFirst ? <p class="r-caption">{caption.text}</p> : null}
-            {box.parent !== null && place.kind === 'member' ? <EdgeLabel instance={place.instance} teller={teller} nowMs={nowMs} /> : null}
-            <Place place={place} teller={teller} nowMs={nowMs} />
-          </li>,
-        ];
-      })}
-    </ul>
-  );
+  const { layout, places, parts } = picture;
+  const below = (id: string): JSX.Element[] => layout.boxes.filter(({ parent }) => parent === id).map(step);
+  const step = (box: Box): JSX.Element => {
+    const place = places.get(box.id);
+    const children = below(box.id);
+    const caption = box.depth > 0 ? undefined : parts.find(({ items }) => items.some(({ id }) => id === box.id));
+    return (
+      <li key={box.id}>
+        {caption?.caption == null ? null : <p class="r-caption">{caption.caption}</p>}
+        {box.parent !== null && place?.kind === 'member' ? <EdgeLabel instance={place.instance} teller={teller} nowMs={nowMs} /> : null}
+        {place === undefined ? null : <Place place={place} teller={teller} nowMs={nowMs} />}
+        {children.length === 0 ? null : <ul>{children}</ul>}
+      </li>
+    );
+  };
+  return <ul class="r-indented">{layout.boxes.filter(({ parent }) => parent === null).map(step)}</ul>;
 }
 
 /** How wide the picture of a cluster is, in pixels. */

@@ -81,6 +81,12 @@ export function formatMinute(at: string, nowMs: number): string {
   return formatClock(Date.parse(at), nowMs).replace(/(\d\d:\d\d):\d\d$/, '$1');
 }
 
+/** The same where room is short: of another day the day alone. */
+export function formatShortMinute(at: string, nowMs: number): string {
+  const text = formatMinute(at, nowMs);
+  return text.length <= 5 ? text : new Date(at).toLocaleDateString('en-GB', { day: 'numeric', month: 'short' });
+}
+
 export interface LagWords {
   /** "3.4 s", "≤ 2 s", "at least 12 min", "not known". */
   value: string;
@@ -91,7 +97,7 @@ export interface LagWords {
 }
 
 function boundsWords(lower: number, upper: number): string | null {
-  if (upper - lower < Math.max(0.2, upper * 0.01)) return null;
+  if (upper - lower < Math.max(0.2, upper * 0.02)) return null;
   const [from, to] = [formatLagSeconds(lower, 'down'), formatLagSeconds(upper, 'up')];
   if (from === to) return null;
   // "2.1–4.3 s": one unit will do where both have it.
