@@ -3,16 +3,18 @@
  * every version in every role, and each trouble shows in the figure that is there for it. The groups are driven without
  * their paces, so that a reading is one call and not a minute.
  */
-import { BlockRecorder, statisticsGroups, type ServerFacts, type Statistics } from '@tidemark/agent';
+import { BlockRecorder, createPostgresProbes, ProbeRunner, statisticsGroups, type ServerFacts, type Statistics } from '@tidemark/agent';
 import {
   POSTGRES_LOCKS,
   POSTGRES_STATEMENTS,
   PostgresLocks,
   PostgresReplication,
   PostgresStatements,
+  type PostgresSettings,
   type Observation,
   type WireValue,
 } from '@tidemark/protocol';
+import { createLog, systemClock } from '@tidemark/service';
 import { Client } from 'pg';
 import { Value } from 'typebox/value';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -264,6 +266,47 @@ test.each(POSTGRES_VERSIONS)(
 );
 
 describe.each([15, 18] as const)('PostgreSQL %i', (version) => {
+  test('the probe has all of it in one report', async () => {
+    const archiving = { archive_mode: 'on', archive_command: `curl -u me:${SECRET} https://localhost` };
+    const a = await cluster.startPrimary({ version, name: 'a', settings: { ...PRELOADED, ...archiving } });
+    await prepareRoles(a);
+    await cluster.sql(a, 'CREATE EXTENSION pg_stat_statements');
+    const blocked = await waitForLock(a);
+    const runner = new ProbeRunner(
+      createPostgresProbes([{ name: 'main', url: `postgresql://monitor@127.0.0.1:${a.port}/postgres` }]),
+      systemClock,
+      createLog('test', 'silent'),
+    );
+    try {
+      const { blocks, observations } = await runner.collect();
+      expect(runner.states()).toMatchObject([{ name: 'postgres', success: true }]);
+      expect(JSON.stringify([blocks, observations])).not.toContain(SECRET);
+      const names = new Set(blocks.flatMap(({ layout }) => layout.series.map(({ name }) => name)));
+      for (const name of [
+        'tidemark_postgres_lock_waiters',
+        'tidemark_postgres_lock_wait_seconds',
+        'pg_stat_database_deadlocks',
+        'pg_stat_archiver_failed_count',
+        'pg_wal_size_bytes',
+        'tidemark_postgres_wraparound_used_ratio',
+        'pg_stat_statements_calls_total',
+      ])
+        expect(names, name).toContain(name);
+      const documentOf = (kind: string): unknown => observations.find((seen) => seen.kind === kind && seen.instance === 'main')?.document;
+      expect(documentOf('postgres.replication')).toMatchObject({ missingRights: [], archiver: { waitingFiles: 0 }, subscriptions: [] });
+      expect(documentOf(POSTGRES_LOCKS)).toMatchObject({ waiting: [{ pid: blocked.waiterPid }], blockers: [{ pid: blocked.holderPid }] });
+      expect((documentOf(POSTGRES_STATEMENTS) as PostgresStatements).statements.length).toBeGreaterThan(0);
+      const { settings } = documentOf('postgres.settings') as PostgresSettings;
+      const valueOf = (setting: string): string | null | undefined => settings.find(({ name }) => name === setting)?.value;
+      expect(valueOf('archive_command')).toBe('set');
+      expect(valueOf('restore_command')).toBe('');
+      expect(valueOf('port')).toBe(String(a.port));
+    } finally {
+      await runner.close();
+    }
+    await blocked.end();
+  });
+
   test('sessions and locks: who waits, who is idle in a transaction, what is held back', async () => {
     const a = await cluster.startPrimary({ version, name: 'a', settings: PRELOADED });
     await prepareRoles(a);
