@@ -2,11 +2,11 @@
  * A simulated fleet: the real agent's code, one instance a node, with simulated probes and a spool in memory.
  * Its first machines in every ten are a PostgreSQL primary and its standby. What a seed makes is always the same.
  */
-import { createAgent, MemorySpool, type Agent, type AgentFigures, type Probe, type Reading } from '@tidemark/agent';
+import { createAgent, MemorySpool, type Agent, type AgentFigures, type Probe } from '@tidemark/agent';
 import { phaseOf, type Clock, type Log } from '@tidemark/service';
 import { Machine } from './machine.ts';
 import { PostgresPair } from './postgres-pair.ts';
-import { simulatedProbes } from './probes.ts';
+import { simulatedProbes, type SimulatedPostgres } from './probes.ts';
 import { randomOf } from './random.ts';
 
 export const SCENARIOS = {
@@ -82,8 +82,14 @@ export function simulateNodes({ nodes, seed, scenario, clock }: Pick<FleetOption
       diskFullInMs: scenario === 'disk-fills' && i % TROUBLED_EVERY === 0 ? DISK_FULL_IN_MS : undefined,
     });
     const watched = pair;
-    const postgres: ((now: number) => Reading) | undefined =
-      watched === undefined || !(isPrimary || isStandby) ? undefined : (now) => (isPrimary ? watched.primary(now) : watched.standby(now));
+    const role = isPrimary ? 'primary' : 'replica';
+    const postgres: SimulatedPostgres | undefined =
+      watched === undefined || !(isPrimary || isStandby)
+        ? undefined
+        : {
+            reading: (now) => (isPrimary ? watched.primary(now) : watched.standby(now)),
+            track: (from, now) => watched.track(role, from, now),
+          };
     fleet.push({ name, machine, probes: (figures) => simulatedProbes({ machine, figures, postgres }) });
   }
   return fleet;

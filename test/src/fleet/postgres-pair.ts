@@ -3,11 +3,13 @@
  * of the time, so that the standby's position is one the primary has really had.
  */
 import type { Identity, Reading } from '@tidemark/agent';
-import type { PostgresReplication, ReplicaView } from '@tidemark/protocol';
+import type { PostgresReplication, PostgresTrack, ReplicaView } from '@tidemark/protocol';
 import { between, type Random } from './random.ts';
 
 const VERSION = '17.6';
 const MINUTE_MS = 60_000;
+const HOT_MS = 2_000;
+const SENDER_PID = 4_711;
 
 export interface PostgresPairOptions {
   random: Random;
@@ -64,7 +66,7 @@ export class PostgresPair {
     const current = this.#position(now);
     const replayed = this.#replayed(now);
     const replica: ReplicaView = {
-      pid: 4_711,
+      pid: SENDER_PID,
       applicationName: this.#options.standby,
       clientAddr: this.#address,
       state: 'streaming',
@@ -78,9 +80,18 @@ export class PostgresPair {
       backendStart: new Date(this.#options.startedAt).toISOString(),
     };
     const slots = [
-      { name: 'standby', type: 'physical', active: true, restartLsn: lsn(current), confirmedFlushLsn: null, walStatus: 'reserved' },
+      {
+        name: 'standby',
+        type: 'physical',
+        active: true,
+        activePid: SENDER_PID,
+        restartLsn: lsn(current),
+        confirmedFlushLsn: null,
+        walStatus: 'reserved',
+      },
     ];
-    return this.#reading({ ...this.#document(now), role: 'primary', currentLsn: lsn(current), replicas: [replica], slots }, now);
+    const position = { currentLsn: lsn(current), flushLsn: lsn(current) };
+    return this.#reading({ ...this.#document(now), role: 'primary', ...position, replicas: [replica], slots }, now);
   }
 
   standby(now: number): Reading {
@@ -97,8 +108,23 @@ export class PostgresPair {
       receivedTimeline: 1,
       latestEndLsn: lsn(this.#position(now)),
       latestEndTime: new Date(now).toISOString(),
+      flushedLsn: lsn(this.#position(now)),
+      lastMessageAgoMs: 100,
     };
     return this.#reading({ ...this.#document(now), role: 'replica', receiver }, now);
+  }
+
+  /** Where either stood every two seconds since `from`, as its agent would have looked. */
+  track(role: 'primary' | 'replica', from: number, now: number): PostgresTrack {
+    const first = Math.ceil(Math.max(from, now - 300_000) / HOT_MS) * HOT_MS;
+    const samples: PostgresTrack['runs'][number]['samples'] = [];
+    for (let at = first; at <= now; at += HOT_MS) {
+      const head = lsn(this.#position(at));
+      samples.push(
+        role === 'primary' ? [now - at, head, null, null, null] : [now - at, head, lsn(this.#replayed(at)), head, now - at + 100],
+      );
+    }
+    return { systemIdentifier: this.#systemIdentifier, errorMs: 3, runs: [{ role, timeline: 1, samples }] };
   }
 
   #document(now: number): PostgresReplication {

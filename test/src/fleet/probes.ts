@@ -12,7 +12,7 @@ import {
   type Probe,
   type Reading,
 } from '@tidemark/agent';
-import { POSTGRES_REPLICATION } from '@tidemark/protocol';
+import { POSTGRES_REPLICATION, POSTGRES_TRACK, type PostgresTrack } from '@tidemark/protocol';
 import type { Machine } from './machine.ts';
 import { IDENTITY } from './postgres-pair.ts';
 
@@ -42,7 +42,12 @@ export interface SimulatedProbesOptions {
   machine: Machine;
   figures: AgentFigures;
   /** What its PostgreSQL server looks like at a moment, where it has one. */
-  postgres?: ((now: number) => Reading) | undefined;
+  postgres?: SimulatedPostgres | undefined;
+}
+
+export interface SimulatedPostgres {
+  reading: (now: number) => Reading;
+  track: (from: number, now: number) => PostgresTrack;
 }
 
 export function simulatedProbes({ machine, figures, postgres }: SimulatedProbesOptions): Probe[] {
@@ -134,13 +139,17 @@ function systemProbe(machine: Machine, figures: AgentFigures): Probe {
   };
 }
 
-function postgresProbe(reading: (now: number) => Reading): Probe {
+function postgresProbe({ reading, track }: SimulatedPostgres): Probe {
+  let tracked = 0;
   const replicaNames = new ReplicaNames();
   return {
     name: 'postgres',
     collect(context) {
-      const seen = reading(context.clock.wallMs());
+      const now = context.clock.wallMs();
+      const seen = reading(now);
       recordUp(context.block(SERVER), { server: SERVER, reading: seen, identity: IDENTITY, replicaNames, databaseSizes: new Map() });
+      context.observe({ kind: POSTGRES_TRACK, version: 1, instance: SERVER, document: track(tracked, now) });
+      tracked = now;
       context.observe({ kind: POSTGRES_REPLICATION, version: 1, instance: SERVER, document: seen.document });
     },
   };
