@@ -153,7 +153,8 @@ function acceptRun(book: Book, { role, timeline, samples }: Run, takenAt: number
       book.replayed.add(at, replayed, errorMs);
     }
     if (sender !== undefined) {
-      const heardAt = takenAt - Math.max(0, senderAgoMs ?? agoMs);
+      // Nothing was heard after it was asked for; without a time it had been heard by then.
+      const heardAt = takenAt - Math.max(agoMs, senderAgoMs ?? agoMs);
       if (isSenderCut) book.sender.cutBefore(heardAt, sender);
       isSenderCut = false;
       book.sender.add(heardAt, sender, errorMs);
@@ -161,9 +162,9 @@ function acceptRun(book: Book, { role, timeline, samples }: Run, takenAt: number
   }
 }
 
-/** A time that is still to come would make all the rest look old. */
 /** What is asked of a server while the report is taken comes after the report's moment. */
 const COLLECTION_MS = 10_000;
+/** A time that is still to come would make all the rest look old. */
 const isPast = ([agoMs]: Run['samples'][number]): boolean => agoMs >= -COLLECTION_MS && agoMs <= HEAD_KEEP_MS;
 
 const known = (track: PositionTrack | undefined): PositionTrack | undefined => (track?.newest === undefined ? undefined : track);
