@@ -40,6 +40,10 @@ const POINTS_MIN = 8;
 /** A sender that was looked at later and sees nobody of the kind. */
 const UNSEEN_LATER = 15;
 const UNSEEN = 6;
+/** How well two servers' clocks can be compared. */
+const NEWER_MS = 2_500;
+/** wal_sender_timeout, as it mostly is. */
+const LEFT_BEHIND_MS = 60_000;
 
 export function findEdges(subjects: readonly Subject[]): Edges {
   const crowd = crowdOf(subjects);
@@ -132,10 +136,10 @@ class Search {
     const candidates: Candidate[] = [];
     for (const standby of this.#subjects) {
       const isReplica = standby.role === 'replica';
+      const own: Candidate[] = [];
       for (const sender of this.#subjects) {
-        if (sender === standby) continue;
         // One that has just been promoted may still have a row where it streamed from; nothing else of a primary is anybody's replica.
-        if (!isReplica && (standby.role !== 'primary' || standby.memory?.lastUpstream !== sender.id)) continue;
+        if (sender === standby || (!isReplica && (standby.role !== 'primary' || standby.memory?.lastUpstream !== sender.id))) continue;
         const address = fitOfAddress(standby, sender, this.#crowd);
         for (const row of sender.rows) {
           if (row.kind !== 'physical') continue;
@@ -143,13 +147,14 @@ class Search {
           const points = fit.points + address.points - (sender.current ? 0 : 4);
           if (fit.points < ROW_POINTS_MIN || points < POINTS_MIN) continue;
           const isByRow = fit.by === 'slot' || fit.by === 'process' || address.points < 8;
-          candidates.push({ standby, sender, row, points, by: isByRow ? fit.by : 'address' });
+          own.push({ standby, sender, row, points, by: isByRow ? fit.by : 'address' });
         }
         if (isReplica && address.points >= 8) {
           const points = address.points - unseenPoints(standby, sender);
-          if (points > 0) candidates.push({ standby, sender, row: undefined, points, by: address.by });
+          if (points > 0) own.push({ standby, sender, row: undefined, points, by: address.by });
         }
       }
+      candidates.push(...withNewestPreferred(own));
     }
     return candidates.sort((a, b) => b.points - a.points);
   }
@@ -200,13 +205,19 @@ class Search {
 
   /** A row that was left behind: by a watched one that has moved on, or in the last report of a server that is down. */
   #isElsewhere(sender: Subject, row: SenderRow, application: string): boolean {
-    if (row.kind === 'physical') {
-      const points = sender.current ? ROW_POINTS_SURE : ROW_POINTS_MIN;
-      if (this.#subjects.some((other) => other !== sender && fitOfRow(other, sender, row, this.#crowd).points >= points)) return true;
-    }
+    if (row.kind === 'physical' && this.#subjects.some((other) => other !== sender && this.#hasLeft(other, sender, row))) return true;
     const isSame = (one: SenderRow): boolean =>
       one.kind === row.kind && one.address === row.address && one.view.applicationName === application;
     return !sender.current && this.#subjects.some((other) => other !== sender && other.current && other.rows.some(isSame));
+  }
+
+  #hasLeft(standby: Subject, sender: Subject, row: SenderRow): boolean {
+    const { points } = fitOfRow(standby, sender, row, this.#crowd);
+    if (points >= (sender.current ? ROW_POINTS_SURE : ROW_POINTS_MIN)) return true;
+    // A sender that was looked at long after the move would have noticed: then it is somebody else's.
+    const movedAt = this.#decided.get(standby)?.row?.startedAt;
+    const isEarlier = movedAt !== undefined && row.startedAt !== undefined && movedAt - row.startedAt > NEWER_MS;
+    return points >= ROW_POINTS_MIN && isEarlier && sender.sighting.upAt! < movedAt + LEFT_BEHIND_MS;
   }
 
   /** Of the rest: an unwatched one that it connects to, whom it followed last, or somebody unknown at an address. */
@@ -265,6 +276,22 @@ class Search {
     }
     return { upstreams: this.#upstreams, seenBy, unwatched: this.#unwatched, strangers: this.#strangers, slotUsers };
   }
+}
+
+/** Of rows at two senders, one was left behind when the standby moved (a virtual address did): the one that began first. */
+function withNewestPreferred(candidates: readonly Candidate[]): readonly Candidate[] {
+  let newest: Candidate | undefined;
+  for (const one of candidates) {
+    const startedAt = one.row?.startedAt;
+    if (startedAt !== undefined && startedAt > (newest?.row?.startedAt ?? -Infinity)) newest = one;
+  }
+  if (newest === undefined || candidates.every(({ sender, row }) => row === undefined || sender === newest.sender)) return candidates;
+  const isClear = candidates.every(
+    ({ sender, row }) => sender === newest.sender || row?.startedAt === undefined || newest.row!.startedAt! - row.startedAt > NEWER_MS,
+  );
+  return isClear
+    ? candidates.map((one) => (one.sender === newest.sender && one.row !== undefined ? { ...one, points: one.points + 3 } : one))
+    : candidates;
 }
 
 function unseenPoints(standby: Subject, sender: Subject): number {

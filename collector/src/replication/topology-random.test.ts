@@ -22,7 +22,7 @@ interface Step {
   readonly ticks: number;
 }
 
-const steps = fc.array(
+const histories = fc.array(
   fc.record<Step>({
     op: fc.constantFrom('write', 'promote', 'stop', 'start', 'follow', 'cut', 'rejoin', 'rewind', 'mute', 'hear', 'nothing', 'nothing'),
     who: fc.nat(3),
@@ -209,7 +209,7 @@ function checkCalm(run: Run, cluster: ClusterTopology): void {
 
 test(`whatever happens to ${NAMES.join(', ')} and a copy`, () => {
   fc.assert(
-    fc.property(steps, (history) => {
+    fc.property(histories, (history) => {
       const run = new Run(check);
       for (let i = 0; i < 25; i += 1) run.tick();
       for (const step of history) run.do(step);

@@ -61,6 +61,8 @@ export class Server {
   privileged = true;
   /** Documents lack what the first agents did not say. */
   isOld = false;
+  /** Its agent says when its receiver began. */
+  tellsReceiverStart = false;
   /** No agent, or one that is not heard. */
   agent = true;
   sighting: Sighting | undefined;
@@ -317,6 +319,7 @@ export class World {
         pid: live ? 4711 : null,
         flushedLsn: live ? lsn : null,
         lastMessageAgoMs: live ? this.now - server.heardAt : null,
+        ...(server.tellsReceiverStart && { startedAt: live ? time(server.connectedAt) : null }),
       }),
     };
   }
