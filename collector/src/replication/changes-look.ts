@@ -107,6 +107,11 @@ export function documentNow(sighting: Sighting | undefined): PostgresReplication
   return sighting === undefined || sighting.silent || !sighting.newest.up ? undefined : sighting.newest;
 }
 
+/** In an order that does not depend on how the memory was kept. */
+export function byKey<T>(record: Readonly<Record<string, T>>): [string, T][] {
+  return Object.entries(record).toSorted(([a], [b]) => (a < b ? -1 : 1));
+}
+
 /** What a document shows that a server has written or received. */
 export function positionOf(document: PostgresReplication | undefined): bigint | undefined {
   if (document === undefined) return undefined;

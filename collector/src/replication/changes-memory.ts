@@ -49,6 +49,10 @@ export interface PromotionNote {
   kind: Extract<ReplicationEventKind, 'promotion' | 'switchover' | 'failover'>;
   /** Both were seen to be primaries: that is told by other events. */
   wasDisputed: boolean;
+  /** The old primary was seen as a replica afterwards. */
+  hasFollowed: boolean;
+  /** The collector did not look for a part of the time between the two. */
+  readonly wasUnwatched: boolean;
   saidUnexpected: boolean;
   saidRejoined: boolean;
   /** Its text and details as they were last said. */
@@ -136,6 +140,8 @@ export interface Memory {
   loss: LossNote | null;
   promotions: PromotionNote[];
   split: SplitNote | null;
+  /** When the last one was said to be over. */
+  splitOverAt: number | null;
   /** When each was said. */
   clones: Record<string, number>;
   members: Record<string, MemberNote>;
@@ -173,6 +179,7 @@ function fresh(now: number): Memory {
     loss: null,
     promotions: [],
     split: null,
+    splitOverAt: null,
     clones: {},
     members: {},
     slots: {},

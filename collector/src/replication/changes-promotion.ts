@@ -102,11 +102,14 @@ function noteOf(look: Look, member: Member & { sighting: Sighting }): PromotionN
   const known = memory.members[member.id]!;
   const former = memory.primary !== null && memory.primary.id !== member.id ? withEnding(look, memory.primary) : null;
   const timeline = member.timeline ?? null;
+  const at = member.sighting.upAt ?? look.now;
+  const key = `promotion:${member.id}:${timeline ?? `after-${known.timeline ?? 0}`}`;
   return {
-    key: `promotion:${member.id}:${timeline ?? `after-${known.timeline ?? 0}`}`,
+    // Rebuilt from an older copy it may come to the same timeline again.
+    key: memory.promotions.some((one) => one.key === key) ? `${key}:${Math.round(at)}` : key,
     id: member.id,
     name: member.name,
-    at: member.sighting.upAt ?? look.now,
+    at,
     timeline,
     forkLsn: null,
     receivedLsn: known.lsn,
@@ -116,6 +119,8 @@ function noteOf(look: Look, member: Member & { sighting: Sighting }): PromotionN
     ending: former?.ending ?? null,
     kind: 'promotion',
     wasDisputed: false,
+    hasFollowed: false,
+    wasUnwatched: former !== null && memory.awakeAt > former.seenAt,
     saidUnexpected: false,
     saidRejoined: false,
     said: '',
@@ -158,6 +163,7 @@ function lostBytes(note: PromotionNote): number | null {
 function explain(look: Look, note: PromotionNote): void {
   const fate = fateOf(look, note);
   if (fate === 'writes') note.wasDisputed = true;
+  if (fate === 'follows') note.hasFollowed = true;
   note.kind = kindOf(look, note, fate);
   const said = wordsOf(note, fate);
   const form = JSON.stringify([said.kind, said.text, said.details]);
@@ -197,7 +203,8 @@ function wordsOf(note: PromotionNote, fate: Fate): Said {
   const timeline = note.timeline === null ? '' : ` (timeline ${note.timeline})`;
   const withoutMs = former === null ? undefined : Math.max(0, note.at - former.seenAt);
   const lost = lostBytes(note);
-  const without = withoutMs === undefined ? '' : ` For about ${spanText(withoutMs)} there was no primary.`;
+  const without =
+    withoutMs === undefined ? '' : ` For ${note.wasUnwatched ? 'at most' : 'about'} ${spanText(withoutMs)} there was no primary.`;
   const base = { key: note.key, at: note.at, id: note.id, name: note.name, kind };
   const details = {
     newPrimary: note.name,
@@ -214,7 +221,7 @@ function wordsOf(note: PromotionNote, fate: Fate): Said {
         }),
   };
   if (kind === 'switchover') {
-    const became = fate === 'follows' ? `${former!.name} now follows as a replica.` : `${former!.name} was shut down in order.`;
+    const became = note.hasFollowed ? `${former!.name} now follows as a replica.` : `${former!.name} was shut down in order.`;
     const text = `Switchover: ${note.name} took over from ${former!.name}${timeline}. Nothing was lost: ${former!.name} was seen up to ${note.formerLsn}, which ${note.name} has. ${became}${without}`;
     return { ...base, severity: 'info', text, details };
   }
@@ -276,7 +283,7 @@ function unexpected(look: Look, note: PromotionNote): void {
       : `it was a replica, and ${follower!.name} still streams from ${rightful}`;
   look.say({
     kind: 'unexpected_primary',
-    key: `unexpected_primary:${stray.id}:${note.id}:${note.timeline ?? 0}`,
+    key: note.key.replace('promotion:', `unexpected_primary:${stray.id}:`),
     at: wasReplaced ? (old.sighting.upAt ?? look.now) : note.at,
     ...stray,
     severity: 'critical',

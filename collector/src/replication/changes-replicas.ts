@@ -3,7 +3,7 @@
  * who could see it says so; unwatched ones are what their upstream lists, and flap without flooding anybody.
  */
 import { formatLsn, parseLsn } from '@tidemark/protocol';
-import { documentNow, furthest, iso, positionOf, secondsOf, spanText, type Look } from './changes-look.ts';
+import { byKey, documentNow, furthest, iso, positionOf, secondsOf, spanText, type Look } from './changes-look.ts';
 import type { MemberNote } from './changes-memory.ts';
 import { divergedKey, hasRejoined } from './changes-split.ts';
 import type { InstanceId, Member, Sighting } from './model.ts';
@@ -39,7 +39,7 @@ export function replicaChanges(look: Look): void {
     const kept = look.memory.members[member.id];
     if (kept !== undefined && presence.isPresent && kept.told !== 'present') tellPresent(look, member, kept);
   }
-  for (const [id, note] of Object.entries(look.memory.members)) {
+  for (const [id, note] of byKey(look.memory.members)) {
     if (note.role !== 'replica' && note.role !== 'subscriber') continue;
     const member = look.members.get(id);
     if (member !== undefined && presenceOf(look, member).isPresent) continue;
@@ -83,7 +83,7 @@ export function noteMembers(look: Look): void {
 function noteDivergence(look: Look, member: Member, note: MemberNote): void {
   if (member.diverged !== undefined) {
     const at = member.sighting?.upAt ?? look.now;
-    note.diverged ??= { key: divergedKey(member, at), at };
+    note.diverged ??= { key: divergedKey(member.id, at), at };
   } else if (hasRejoined(look, member)) note.diverged = null;
 }
 

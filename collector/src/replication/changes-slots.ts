@@ -1,6 +1,6 @@
 /** Replication slots: made, dropped, not used, and WAL that they may lose or have lost. Temporary ones, ones that follow a slot elsewhere, and those of a table's first copy are nobody's concern. */
 import type { PostgresReplication } from '@tidemark/protocol';
-import { bytesText, documentNow, iso, secondsOf, spanText, type Look } from './changes-look.ts';
+import { byKey, bytesText, documentNow, iso, secondsOf, spanText, type Look } from './changes-look.ts';
 import type { SlotNote } from './changes-memory.ts';
 import type { Member, Sighting, SlotFigures } from './model.ts';
 
@@ -38,7 +38,7 @@ function slotsOf(look: Look, member: Member & { sighting: Sighting }, document: 
   memory.slotsOf[member.id] = true;
   const slots = document.slots.filter(isOfConcern).slice(0, SLOTS_MAX);
   const names = new Set(document.slots.map(({ name }) => name));
-  for (const [key, { instance, name }] of Object.entries(memory.slots)) {
+  for (const [key, { instance, name }] of byKey(memory.slots)) {
     if (instance !== member.id || names.has(name)) continue;
     delete memory.slots[key];
     dropped(look, member, name, at);

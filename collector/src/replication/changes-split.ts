@@ -1,6 +1,6 @@
 /** Histories that part: split brain and its end, copies that were never linked, replicas that left the common history and came back, followers on a new timeline. */
 import { formatLsn, parseLsn } from '@tidemark/protocol';
-import { bytesFrom, bytesText, furthest, iso, listed, positionOf, secondsOf, spanText, type Look } from './changes-look.ts';
+import { byKey, bytesFrom, bytesText, furthest, iso, listed, positionOf, secondsOf, spanText, type Look } from './changes-look.ts';
 import type { SplitNote } from './changes-memory.ts';
 import type { InstanceId, Member, Sighting, SplitBrain } from './model.ts';
 
@@ -39,6 +39,7 @@ export function splitChanges(look: Look): void {
   if (isOver(look, split)) {
     end(look, split);
     look.memory.split = null;
+    look.memory.splitOverAt = look.now;
   } else if (splitBrain !== undefined) say(look, split, splitBrain.why);
 }
 
@@ -46,7 +47,9 @@ function begin(look: Look, splitBrain: SplitBrain): SplitNote {
   const first = splitBrain.primaries[0] ?? '';
   const promotion = look.memory.promotions.findLast(({ id }) => id === first);
   const times = splitBrain.primaries.flatMap((id) => look.members.get(id)?.sighting?.upAt ?? []);
-  const since = promotion?.kind === 'promotion' ? promotion.at : Math.max(...(times.length === 0 ? [look.now] : times));
+  // The second one after the same promotion began later than that.
+  const isFirst = promotion?.kind === 'promotion' && promotion.at > (look.memory.splitOverAt ?? 0);
+  const since = isFirst ? promotion.at : Math.max(...(times.length === 0 ? [look.now] : times));
   const split: SplitNote = {
     key: `split_brain:${first}:${Math.round(since)}`,
     first,
@@ -80,7 +83,7 @@ function noteSides(look: Look, split: SplitNote, splitBrain: SplitBrain | undefi
 /** At most one of them can still be writing. A side that is not heard may be. */
 function isOver(look: Look, split: SplitNote): boolean {
   if (look.cluster.splitBrain !== undefined) return false;
-  const possible = Object.entries(split.sides).filter(([id, { primaryAt }]) => mayWrite(look, look.members.get(id), primaryAt));
+  const possible = byKey(split.sides).filter(([id, { primaryAt }]) => mayWrite(look, look.members.get(id), primaryAt));
   if (possible.length <= 1) return true;
   const areSeen = possible.every(([id]) => look.isPrimaryNow(look.members.get(id)));
   return areSeen && look.since(split.heldAt) > UNHELD_MS;
@@ -134,7 +137,7 @@ function end(look: Look, split: SplitNote): void {
   const times = Object.values(split.sides).map(({ primaryAt }) => primaryAt);
   const until = Math.max(split.since, times.toSorted((a, b) => b - a)[1] ?? split.since);
   const names = sidesByName(split).map(({ name }) => name);
-  const gone = Object.entries(split.sides).flatMap(([id, { name }]) => whatBecame(look, id, name));
+  const gone = byKey(split.sides).flatMap(([id, { name }]) => whatBecame(look, id, name));
   const { text, details } = figuresOf(split);
   look.say({
     kind: 'split_brain_over',
@@ -181,15 +184,14 @@ function isFollowing(look: Look, { role, roleIsCurrent, sighting, upstream }: Me
   return role === 'replica' && roleIsCurrent && !sighting.silent && sighting.newest.up && upstream?.connected === true && !look.isFirst;
 }
 
-export const divergedKey = (member: Member, at: number): string =>
-  `diverged:${member.id}:${member.diverged?.forkLsn === undefined ? Math.round(at) : formatLsn(member.diverged.forkLsn)}`;
+export const divergedKey = (id: InstanceId, at: number): string => `diverged:${id}:${Math.round(at)}`;
 
 function sayDiverged(look: Look, member: Member & { sighting: Sighting }): void {
   const { forkLsn, why } = member.diverged!;
   const at = member.sighting.upAt ?? look.now;
   look.say({
     kind: 'diverged',
-    key: divergedKey(member, at),
+    key: divergedKey(member.id, at),
     at,
     id: member.id,
     name: member.name,

@@ -311,3 +311,13 @@ export function usualWorld(): World {
   world.steps(20);
   return world;
 }
+
+/** What was said, by kind. */
+export const kinds = (changes: readonly ReplicationChange[]): string[] => changes.map(({ kind }) => kind);
+
+/** The one of its kind that was said. */
+export function only(changes: readonly ReplicationChange[], kind: string): ReplicationChange {
+  const found = changes.filter((change) => change.kind === kind);
+  if (found.length !== 1) throw new Error(`${kind} was said ${found.length} times among ${kinds(changes).join(', ')}`);
+  return found[0]!;
+}

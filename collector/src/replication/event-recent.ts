@@ -4,15 +4,21 @@ import type { StoredEvent } from './event-tables.ts';
 const EVENTS_MAX = 1_000;
 /** A cluster whose slots come and go does not push out everybody else's. */
 const CLUSTER_EVENTS_MAX = 200;
+/** For longer it is known that they were recorded. */
+const KEYS_MAX = 10_000;
+
+/** What is kept of an event that is no longer in memory. */
+export type KnownEvent = Pick<StoredEvent, 'id' | 'at' | 'kind'>;
 
 export class RecentEvents {
   readonly max = EVENTS_MAX;
   /** By cluster, then by key; in the order of recording. */
   readonly #clusters = new Map<string, Map<string, StoredEvent>>();
+  readonly #known = new Map<string, KnownEvent>();
   #count = 0;
 
-  find(systemIdentifier: string, key: string): StoredEvent | undefined {
-    return this.#clusters.get(systemIdentifier)?.get(key);
+  find(systemIdentifier: string, key: string): KnownEvent | undefined {
+    return this.#known.get(`${systemIdentifier} ${key}`);
   }
 
   /** Adds it, or puts it in the place of the one with its key. */
@@ -22,6 +28,10 @@ export class RecentEvents {
       events = new Map();
       this.#clusters.set(event.systemIdentifier, events);
     }
+    const name = `${event.systemIdentifier} ${event.key}`;
+    this.#known.delete(name);
+    this.#known.set(name, { id: event.id, at: event.at, kind: event.kind });
+    if (this.#known.size > KEYS_MAX) this.#known.delete(this.#known.keys().next().value!);
     if (!events.has(event.key)) this.#count++;
     events.set(event.key, event);
     if (events.size > CLUSTER_EVENTS_MAX) this.#dropFirst(event.systemIdentifier, events);
