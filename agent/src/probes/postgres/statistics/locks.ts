@@ -3,17 +3,8 @@
  * somebody wait, at most every ten seconds, and for fifty waiters at most. No query text is read: it may hold data.
  */
 import { POSTGRES_LOCKS, type PostgresLocks } from '@tidemark/protocol';
-import { metric } from '../../recorder.ts';
 import type { Statistics, StatisticsGroup } from './group.ts';
 import { json } from './together.ts';
-
-const longestWait = metric(
-  'tidemark_postgres_lock_wait_seconds',
-  'gauge',
-  'seconds',
-  'For how long the longest waiting process has waited for a lock; absent when none waits.',
-  ['server'],
-);
 
 const WAITERS_MAX = 50;
 const BLOCKERS_MAX = 100;
@@ -52,22 +43,32 @@ type BlockerRow = [
 /** What the two groups tell each other. */
 export class LockWatch {
   #waiters = 0;
+  #longestSeconds: number | null = null;
   #told = false;
 
   get needed(): boolean {
     return this.#waiters > 0;
   }
 
+  /** For how long the longest waiting one has waited; null while somebody waits and nobody knows since when. */
+  get longestSeconds(): number | null {
+    return this.needed ? this.#longestSeconds : 0;
+  }
+
   /** True when somebody was told to wait before, and now nobody does. */
   seen(waiters: number): boolean {
     this.#waiters = waiters;
     const ended = this.#told && waiters === 0;
-    if (ended) this.#told = false;
+    if (waiters === 0) {
+      this.#longestSeconds = null;
+      this.#told = false;
+    }
     return ended;
   }
 
-  told(): void {
+  told({ waiting }: PostgresLocks): void {
     this.#told = true;
+    this.#longestSeconds = Math.max(...waiting.map(({ waitSeconds }) => waitSeconds ?? 0));
   }
 }
 
@@ -77,16 +78,12 @@ export function locks(watch: LockWatch): StatisticsGroup {
     everyMs: 10_000,
     right: 'pg_monitor',
     statement: ({ seesAll }) => (seesAll && watch.needed ? SQL : undefined),
-    read([row = []], { server }): Statistics {
+    read([row = []]): Statistics {
       const document = documentFrom(json(row[0]), json(row[1]));
       // They may have got their locks since they were counted.
       if (document.waiting.length === 0) return {};
-      watch.told();
-      const longest = Math.max(...document.waiting.map(({ waitSeconds }) => waitSeconds ?? 0));
-      return {
-        record: (block) => block.add(longestWait, longest, server),
-        observations: [{ kind: POSTGRES_LOCKS, version: 1, document }],
-      };
+      watch.told(document);
+      return { observations: [{ kind: POSTGRES_LOCKS, version: 1, document }] };
     },
   };
 }

@@ -50,6 +50,13 @@ const waiting = metric(
   ['server', 'wait_event_type'],
 );
 const lockWaiters = metric('tidemark_postgres_lock_waiters', 'gauge', '', 'Processes that wait for a lock of another one.', ['server']);
+const longestWait = metric(
+  'tidemark_postgres_lock_wait_seconds',
+  'gauge',
+  'seconds',
+  'For how long the longest waiting process has waited for a lock; 0 when none waits.',
+  ['server'],
+);
 const waitingForSync = metric('tidemark_postgres_waiting_for_sync', 'gauge', '', 'Sessions whose commit waits for a synchronous standby.', [
   'server',
 ]);
@@ -109,6 +116,7 @@ export function sessions(locks: LockWatch): StatisticsGroup {
         record(block) {
           recordSessions(block, server, all);
           block.add(lockWaiters, waiters, server);
+          block.add(longestWait, locks.longestSeconds, server);
           if (role !== 'primary') return;
           block.add(waitingForSync, sum(all.map(({ waitForSync }) => waitForSync)), server);
           block.add(syncRequired, required, server);
