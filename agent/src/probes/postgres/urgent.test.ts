@@ -21,7 +21,7 @@ test('at once, then at the end of the gap, however often it is called', () => {
 });
 
 test('nothing comes after it was stopped', () => {
-  const callback = vi.fn();
+  const callback = vi.fn<() => void>();
   const calls = new UrgentCalls(callback);
   calls.call(0);
   calls.call(1);
