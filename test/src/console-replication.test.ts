@@ -46,8 +46,8 @@ const label = (page: Page, of: string) => page.getByRole('button', { name: new R
 test('the page is a small piece of its own, and the first load has nothing of it', () => {
   const assets = readdirSync(join(browsing.dist, 'assets'));
   const read = (name: string): Buffer => readFileSync(join(browsing.dist, 'assets', name));
-  const own = assets.filter((name) => name.startsWith('replication-page-'));
-  expect(own.length).toBe(2);
+  const own = assets.filter((name) => /^(?:replication-page|server-standing|use-replication)-/.test(name));
+  expect(own.length).toBeGreaterThanOrEqual(3);
   const bytes = own.reduce((sum, name) => sum + gzipSync(read(name)).length, 0);
   process.stdout.write(`console: the replication page is ${(bytes / 1024).toFixed(1)} KiB gzip\n`);
   expect(bytes).toBeLessThan(24 * 1024);
@@ -266,6 +266,28 @@ test('none yet, and how to begin', async () => {
   await page.getByRole('heading', { name: 'No PostgreSQL cluster is watched yet' }).waitFor();
   expect(await page.getByLabel('watch a PostgreSQL server', { exact: true }).innerText()).toMatch(/^tidemark-agent run --postgres /);
   await fine(page, 'replication-empty-light');
+});
+
+test("a node's page says where its server stands, and charts its lag within its bounds", async () => {
+  browsing.api.setReplication('calm');
+  const replica = (await cluster('shop')).instances[2]!;
+  const page = await browsing.open(`/nodes/${replica.node!}?range=6h`);
+  const standing = page.locator('.r-standing');
+  await standing.waitFor();
+  expect(await standing.innerText()).toMatch(
+    /streaming\s*·?\s*3\.4 s \(2\.1–4\.3 s\) behind the primary, 3\.1 s \(1\.9–4 s\) behind its upstream/,
+  );
+  const lag = page.getByRole('figure', { name: 'Replication lag' });
+  await lag.scrollIntoViewIfNeeded();
+  await lag.locator('canvas').waitFor();
+  expect(await lag.locator('.legend-value').first().innerText()).toMatch(/^[\d.]+ m?s \(.+ – .+\)$/);
+  await fine(page, 'replication-node-dark');
+  await standing.getByRole('link').click();
+  await expect.poll(() => page.locator('.r-card').count()).toBe(1);
+  const { primary } = await cluster('shop');
+  await page.goto(`${browsing.server.origin}/nodes/${primary.node!}`);
+  await standing.waitFor();
+  expect(await standing.innerText()).toMatch(/running\s*·?\s*primary \(sure\) of 3 replicas\s*·?\s*lost if it were lost now: nothing/);
 });
 
 test('not known is never shown as well', async () => {

@@ -203,7 +203,17 @@ function postgresSeries(node: OverviewNode, salt: number): FakeSeries[] {
       ['idle', (ms) => Math.round(24 + 30 * office(ms))],
       ['idle in transaction', (ms) => Math.round(4 * drift(ms, salt + 61, 5 * MINUTE) ** 3)],
     ];
+    // Behind at the backup; known to a second or two.
+    const lag = (ms: number): number => 0.3 + 1.8 * noise(ms, salt + 64) ** 3 + 96 * backup(ms) * drift(ms, salt + 65, 6 * MINUTE);
+    const isBehind = server.up === true && server.role === 'replica';
     return [
+      ...(isBehind
+        ? [
+            gauge('tidemark_replication_lag_seconds', 'seconds', lag, labels),
+            gauge('tidemark_replication_lag_seconds_lower', 'seconds', (ms) => Math.max(0, lag(ms) * 0.94 - 0.7), labels),
+            gauge('tidemark_replication_lag_seconds_upper', 'seconds', (ms) => lag(ms) * 1.06 + 1.1, labels),
+          ]
+        : []),
       gauge('pg_up', '', () => (server.up === true ? 1 : 0), labels),
       ...(server.up === true ? states : []).map(([state, at]) => gauge('pg_stat_activity_count', '', at, [...labels, ['state', state]])),
       gauge('pg_settings_max_connections', '', () => 200, labels),

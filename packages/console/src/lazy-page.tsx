@@ -25,8 +25,8 @@ function Failed(): JSX.Element {
   );
 }
 
-/** @param load imports the module and gives its page. */
-export function lazyPage<P extends object>(load: () => Promise<FunctionComponent<P>>): LazyPage<P> {
+/** @param load imports the module and gives its page. `isPart`: of a page that does without it while it is not here. */
+export function lazyPage<P extends object>(load: () => Promise<FunctionComponent<P>>, isPart = false): LazyPage<P> {
   let state: Signal<State<P>> | undefined;
   const asked = (): Signal<State<P>> => {
     if (state !== undefined && state.peek().kind !== 'failed') return state;
@@ -47,6 +47,7 @@ export function lazyPage<P extends object>(load: () => Promise<FunctionComponent
       // One that could not be fetched ahead is tried again when it is gone to.
       const now = useMemo(asked, []).value;
       if (now.kind === 'here') return <now.component {...props} />;
+      if (isPart) return null;
       return now.kind === 'failed' ? <Failed /> : <Notice title="One moment…" busy />;
     },
     fetch: () => void asked(),

@@ -266,6 +266,30 @@ function postgresCharts(
   return charts;
 }
 
+const LAG = 'tidemark_replication_lag_seconds';
+
+/** The lag of a replica, or of those that nobody watches on the node of their upstream, within what it may be. */
+function lagChart(server: string, bounds: BoundsInForce): ChartSpec {
+  const [lower, upper] = [`${LAG}_lower`, `${LAG}_upper`];
+  return {
+    id: `pg-${server}-lag`,
+    title: 'Replication lag',
+    hint: `The age of the oldest WAL not replayed; shaded: what it may be. ${LAG}`,
+    unit: 'seconds',
+    question: { metrics: [LAG, lower, upper], labels: { server } },
+    lines: (found) =>
+      all(found, LAG)
+        .slice(0, DEVICES_MOST * 2)
+        .map(({ labels, values }, place) => {
+          const same = (metric: string) => found.find((one) => one.metric === metric && one.labels['replica'] === labels['replica'])?.values;
+          const [least, greatest] = [same(lower), same(upper)];
+          const band = least === undefined || greatest === undefined ? {} : { least, greatest };
+          return { label: labels['replica'] ?? 'behind the primary', values, ...band, tone: toneOf(place) };
+        }),
+    bounds: bounds.lag,
+  };
+}
+
 const PHASES = ['resolve', 'connect', 'tls', 'processing', 'transfer'];
 
 function httpCharts(endpoints: readonly string[], bounds: BoundsInForce): ChartSpec[] {
@@ -348,7 +372,10 @@ export function chartsOf({ latest, cpus, bounds, roles }: ChartFacts): NodeChart
       id: `pg-${server}`,
       server,
       title: servers.length === 1 && server === 'main' ? 'PostgreSQL' : `PostgreSQL ${server}`,
-      charts: postgresCharts(server, roles.get(server) ?? null, typeof most === 'number' ? most : null, bounds),
+      charts: [
+        ...(labelsOf(LAG, 'server').includes(server) ? [lagChart(server, bounds)] : []),
+        ...postgresCharts(server, roles.get(server) ?? null, typeof most === 'number' ? most : null, bounds),
+      ],
     });
   }
   add('HTTP endpoints', metrics.has('tidemark_http_up'), () => ({

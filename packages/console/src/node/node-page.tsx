@@ -201,7 +201,7 @@ function Body({
       <FileSystems group={group} node={node} bounds={bounds} marks={marksOf(disks)} />
       {rest.map((section) => (
         <Section key={section.id} section={section} group={group} node={node.name} alerts={alerts}>
-          {section.server === undefined ? null : <PostgresServer instance={section.server} observations={detail.observations} />}
+          {section.server === undefined ? null : <PostgresServer node={node.name} instance={section.server} observations={detail.observations} />}
           {section.id === 'http' ? <Endpoints latest={detail.latest} bounds={bounds} /> : null}
         </Section>
       ))}
@@ -212,7 +212,7 @@ function Body({
             <h2>
               PostgreSQL <span class="code">{instance}</span>
             </h2>
-            <PostgresServer instance={instance} observations={detail.observations} />
+            <PostgresServer node={node.name} instance={instance} observations={detail.observations} />
           </section>
         ))}
       <div class="node-about">

@@ -4,6 +4,7 @@ import type { JSX } from 'preact';
 import { bounds, levelOf } from '../fleet/bounds.ts';
 import { NOTHING, formatBytes } from '../format/quantities.ts';
 import { WarningShape } from '../look/symbols.tsx';
+import { serverStanding } from '../pages.ts';
 
 type Observation = NodeDetail['observations'][number];
 
@@ -62,7 +63,8 @@ function Replicas({ replicas }: { replicas: PostgresReplication['replicas'] }): 
 }
 
 /** What was seen of one server; nothing where no observation has come. */
-export function PostgresServer({ instance, observations }: { instance: string; observations: readonly Observation[] }): JSX.Element | null {
+export function PostgresServer(props: { node: string; instance: string; observations: readonly Observation[] }): JSX.Element | null {
+  const { node, instance, observations } = props;
   const seen = observations.find((each) => each.kind === 'postgres.replication' && each.instance === instance)?.document;
   if (!isReplication(seen)) return null;
   return (
@@ -81,6 +83,7 @@ export function PostgresServer({ instance, observations }: { instance: string; o
           </span>
         )}
       </p>
+      <serverStanding.Page node={node} instance={instance} />
       {seen.insufficientPrivilege ? (
         <p class="warn">The agent's role lacks pg_monitor: what is missing below is unknown, not absent. GRANT pg_monitor to it.</p>
       ) : null}

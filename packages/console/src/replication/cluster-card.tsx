@@ -8,6 +8,7 @@ import { nodePath } from '../router.ts';
 import { SeverityShape } from './marks.tsx';
 import type { Problem } from './problems.ts';
 import { Topology, widthOf } from './topology.tsx';
+import { clusterPath } from './view.ts';
 import { CERTAINTY_WORDS, formatMinute, lagWords, lossText } from './words.ts';
 
 /** A cluster with what is wrong with it. */
@@ -20,7 +21,6 @@ export interface Judged {
 const WIDE_PX = 620;
 
 export const cardId = (systemIdentifier: string): string => `cluster-${systemIdentifier}`;
-export const clusterPath = (systemIdentifier: string): string => `/replication?cluster=${encodeURIComponent(systemIdentifier)}`;
 
 function Primary({ cluster, nowMs }: { cluster: ReplicationCluster; nowMs: number }): JSX.Element {
   const { primary } = cluster;

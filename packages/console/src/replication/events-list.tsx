@@ -4,8 +4,8 @@ import type { ReplicationCluster, ReplicationEvent, ReplicationEventKind } from 
 import type { JSX } from 'preact';
 import { countOf, formatBytes, formatCount, formatDuration } from '../format/quantities.ts';
 import { Ago, Clock } from '../look/moment.tsx';
-import { clusterPath } from './cluster-card.tsx';
 import { SeverityShape } from './marks.tsx';
+import { clusterPath } from './view.ts';
 
 const SHOWN = 30;
 

@@ -23,47 +23,12 @@ import { problemsOf, worstFirst } from './problems.ts';
 import './replication.css';
 import { InstancesTable, SlotsTable } from './tables.tsx';
 import { useReplication } from './use-replication.ts';
+import { matches, viewOf, viewQuery, type View } from './view.ts';
 
 /** Up to here every picture is drawn; beyond, those of clusters that are well wait to be asked for. */
 const OPEN_MOST = 8;
 /** Lines on top before the rest is counted. */
 const PROBLEMS_MOST = 6;
-
-export interface View {
-  cluster: string | null;
-  text: string;
-  kind: string | null;
-}
-
-/** Reads the address' query. */
-export function viewOf(search: string): View {
-  const query = new URLSearchParams(search);
-  return { cluster: query.get('cluster'), text: query.get('q') ?? '', kind: query.get('kind') };
-}
-
-/** Writes what `viewOf` reads. */
-export function viewQuery({ cluster, text, kind }: View): string {
-  const query = new URLSearchParams();
-  if (cluster !== null) query.set('cluster', cluster);
-  if (text !== '') query.set('q', text);
-  if (kind !== null) query.set('kind', kind);
-  const written = query.toString();
-  return written === '' ? '' : `?${written}`;
-}
-
-/** Whether every word is found in the names, sites, roles or states of a cluster. */
-export function matches(cluster: ReplicationCluster, text: string): boolean {
-  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  if (words.length === 0) return true;
-  const where = [
-    cluster.name,
-    cluster.systemIdentifier,
-    ...cluster.instances.flatMap(({ name, site, role, state }) => [name, site, role, state.replaceAll('_', ' ')]),
-  ]
-    .join('\n')
-    .toLowerCase();
-  return words.every((word) => where.includes(word));
-}
 
 const LEVELS = { critical: 0, warning: 1, good: 2 };
 const levelIn = ({ problems }: Judged): number => LEVELS[problems[0]?.level ?? 'good'];

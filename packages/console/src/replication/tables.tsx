@@ -6,10 +6,10 @@ import { bounds, levelOf } from '../fleet/bounds.ts';
 import { NOTHING, countOf, formatBytes, formatCount, formatDuration } from '../format/quantities.ts';
 import { Ago } from '../look/moment.tsx';
 import { nodePath } from '../router.ts';
-import { clusterPath } from './cluster-card.tsx';
 import { SLOT_WORDS, SlotShape, StateMark } from './marks.tsx';
 import { sortedInstances, sortedSlots, type InstanceKey, type InstanceRow, type SlotKey, type SlotRow, type Sorting } from './sorting.ts';
 import { MOODS, catchupText, lagText, lagWords, slotDanger, slotMood, upstreamByText } from './words.ts';
+import { clusterPath } from './view.ts';
 
 /** So many rows are drawn at first: what is wrong stands among them. */
 const SHOWN = 60;
