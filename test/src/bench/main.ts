@@ -7,6 +7,7 @@ import { startCollector } from '../programs.ts';
 import { memoryOf, openWindow, reapedChildFaults, startBenchedAgent } from './agent.ts';
 import { benchCollector, benchFloor, type CollectorFigures } from './collector.ts';
 import { benchEvaluator } from './evaluator.ts';
+import { benchReplicationHistory } from './replication-history.ts';
 import { benchReplication } from './replication.ts';
 import { benchTelling } from './telling.ts';
 import { backendCpuMs } from './postgres-backend.ts';
@@ -62,6 +63,7 @@ const TOLD_INTERVAL_SECONDS = 15;
 const TOLD_NODES = 40;
 const MEASURED_COLLECTIONS = 45;
 const JUDGED_NODES = 10_000;
+const HISTORY_CLUSTERS = 100;
 
 const until = async (what: () => boolean): Promise<void> => {
   while (!what()) await new Promise((resolve) => setTimeout(resolve, 200));
@@ -122,6 +124,8 @@ progress(`evaluator: ${JUDGED_NODES} nodes by themselves`);
 const judging = await benchEvaluator({ nodes: JUDGED_NODES, intervalSeconds: 15, rounds: 30, seed: plan.seed });
 progress('replication: 200 clusters of 5 by themselves');
 const replication = await benchReplication({ clusters: 200, instancesPerCluster: 5, intervalSeconds: 15, rounds: 15, seed: plan.seed });
+progress(`replication: a day of ${HISTORY_CLUSTERS} clusters`);
+const history = await benchReplicationHistory({ clusters: HISTORY_CLUSTERS, hours: 24, intervalSeconds: 15, seed: plan.seed });
 const rows: Row[] = [
   { label: 'agent, CPU per collection (whole process)', value: agent.cpuMsPerCollection, unit: 'ms', reach: 2 },
   { label: 'agent with one PostgreSQL, own + backend', value: agent.withPostgresCpuMsPerCollection, unit: 'ms', reach: 8 },
@@ -148,6 +152,9 @@ const rows: Row[] = [
   { label: '  memory of a calm node', value: judging.bytesPerCalmNode, unit: 'B' },
   { label: 'replication alone, 1000 servers in 200 clusters', value: replication.corePercent, unit: '% of core', reach: 5 },
   { label: '  of it one report', value: replication.microsecondsPerReport, unit: 'µs' },
+  { label: `replication, positions of 24 h, ${HISTORY_CLUSTERS} primaries`, value: history.primariesMB, unit: 'MB', reach: 50 },
+  { label: '  of a replica of each', value: history.replicasMB, unit: 'MB' },
+  { label: '  to take in a report of one server', value: history.microsecondsPerReport, unit: 'µs' },
   { label: 'crossing to webhook, median', value: told.toFiringMedianSeconds, unit: 's', reach: TOLD_INTERVAL_SECONDS + 1 },
   { label: 'crossing to webhook, longest', value: told.toFiringMaxSeconds, unit: 's' },
   { label: 'back to resolve, median', value: told.toResolvedMedianSeconds, unit: 's' },
