@@ -143,6 +143,27 @@ describe('one machine', () => {
     expect(cluster.members).toHaveLength(4);
   });
 
+  test('agents that call the one machine by names of their own, with a network and without', () => {
+    for (const addresses of [['192.0.2.2', 'fd00::2'], []]) {
+      const world = new World();
+      const at = (port: number): ServerOptions => ({ addresses, port, instance: 'postgres' });
+      const a = world.add('a', at(5001));
+      const b = world.standby('b', a, loopback, at(5002));
+      world.standby('c', b, loopback, at(5003));
+      world.standby('d', a, loopback, at(5004));
+      const cluster = world.round();
+      expect(drawn(cluster)).toBe('b<a c<b d<a');
+      expect(cluster.members).toHaveLength(4);
+    }
+  });
+
+  test('two machines that share the address of a container bridge are two', () => {
+    const world = new World();
+    const a = world.add('a', { addresses: ['10.0.0.1', '172.17.0.1'] });
+    const b = world.standby('b', a, loopback, { addresses: ['10.0.0.2', '172.17.0.1'] });
+    expect(upstreamOf(world, b)).toMatchObject({ id: undefined });
+  });
+
   test('several instances with one agent are called by node and instance', () => {
     const world = new World();
     const node = { id: 7, name: 'box' };

@@ -10,8 +10,8 @@ export interface Place {
   readonly addresses: ReadonlySet<string>;
   readonly names: readonly string[];
   readonly ports: readonly number[];
-  /** What tells machines apart. Two places with an equal `host` and an address in common (or none at all) are on one. */
-  readonly machine: { readonly host: string; readonly addresses: ReadonlySet<string> };
+  /** What tells machines apart; `all` is every address as one word, undefined where they are not known. */
+  readonly machine: { readonly host: string; readonly addresses: ReadonlySet<string>; readonly all: string | undefined };
 }
 
 /** Where somebody connects to. A host that begins with "/" is a socket's directory. */
@@ -53,22 +53,33 @@ export function placeOf(sighting: Sighting, document: PostgresReplication | unde
     host === undefined || isSocket(host) || isLoopback(host) || own.has(host) || (hostname !== undefined && sameName(host, hostname));
   if (!isHere) {
     // The agent watches it from elsewhere: what its machine is called says nothing of where the server is.
-    return { addresses: new Set([host]), names: [host], ports, machine: { host: `at ${host}`, addresses: NOBODY } };
+    return { addresses: new Set([host]), names: [host], ports, machine: { host: `at ${host}`, addresses: NOBODY, all: undefined } };
   }
   const names = [hostname, sighting.nodeName.toLowerCase()].filter((name) => name !== undefined && name !== '' && !isLoopback(name));
   return {
     addresses: own,
     names: names as string[],
     ports,
-    machine: { host: hostname ?? `node ${sighting.nodeId}`, addresses: hostname === undefined ? NOBODY : own },
+    machine: {
+      host: hostname ?? `node ${sighting.nodeId}`,
+      addresses: own,
+      all: hostname === undefined ? undefined : [...own].sort().join(' '),
+    },
   };
 }
 
+/**
+ * Two agents of one machine may call it by two names, and two machines share an address that means nothing outside (a
+ * container bridge's): one name needs an address in common, two names need all. Who has no address at all can only be
+ * reached from the same machine.
+ */
 export function onOneMachine(one: Place, other: Place): boolean {
   if (one === other) return true;
-  if (one.machine.host !== other.machine.host) return false;
-  if (one.machine.addresses.size === 0 && other.machine.addresses.size === 0) return true;
-  for (const address of one.machine.addresses) if (other.machine.addresses.has(address)) return true;
+  const [a, b] = [one.machine, other.machine];
+  if (a.all !== undefined && a.all === b.all) return true;
+  if (a.host !== b.host) return false;
+  if (a.addresses.size === 0 || b.addresses.size === 0) return a.all === b.all;
+  for (const address of a.addresses) if (b.addresses.has(address)) return true;
   return false;
 }
 
