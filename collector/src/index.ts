@@ -12,3 +12,5 @@ export type { AcceptedReport, BlockLayout, SeriesInfo } from './stream/stream.ts
 export type { ArrivedReport } from './reports/intake.ts';
 export { Tracks } from './replication/tracks.ts';
 export { ReplicationView } from './replication/view.ts';
+export { clusterTopology } from './replication/topology.ts';
+export type { ClusterTopology, MemberMemory, Sighting } from './replication/model.ts';
