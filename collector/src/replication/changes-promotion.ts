@@ -37,9 +37,9 @@ export function notePrimary(look: Look): void {
   const known = memory.primary;
   if (cluster.primary.certainty === 'disputed' || look.clones.has(cluster.primary.id ?? '')) return;
   if (member === undefined) {
-    // Nobody watches it, and somebody hears from it.
-    const isHeard = seenAt !== undefined && cluster.primary.certainty === 'likely' && (known === null || known.id === null);
-    if (isHeard) memory.primary = { id: null, name: 'the primary', timeline: null, lsn: null, seenAt, ending: null };
+    const stranger = strangerOf(look);
+    if (stranger !== undefined && seenAt !== undefined)
+      memory.primary = { id: null, name: stranger, timeline: null, lsn: null, seenAt, ending: null };
     else if (known !== null) memory.primary = withEnding(look, known);
     return;
   }
@@ -60,6 +60,15 @@ export function notePrimary(look: Look): void {
     ending: isSame ? known.ending : null,
   };
   memory.primary = look.isPrimaryNow(member) ? { ...note, ending: null } : withEnding(look, note);
+}
+
+/** A primary that nobody watches, by those who stream from it. */
+function strangerOf(look: Look): string | undefined {
+  const follower = look.watched.find(
+    ({ role, sighting, upstream }) =>
+      role === 'replica' && documentNow(sighting) !== undefined && upstream?.connected === true && upstream.id === undefined,
+  );
+  return follower === undefined ? undefined : (follower.upstream?.address ?? 'a server that nobody watches');
 }
 
 function withEnding(look: Look, note: PrimaryNote): PrimaryNote {

@@ -45,6 +45,9 @@ export interface Server {
   /** Of the newest report, of the newest one while it was up. */
   reportedAt: number;
   upAt: number | undefined;
+  /** Of this run of the server. */
+  startedAt: number;
+  address: string;
   document: PostgresReplication | undefined;
 }
 
@@ -95,6 +98,8 @@ export class World {
       detail: null,
       reportedAt: this.now,
       upAt: undefined,
+      startedAt: this.now - 86_400_000,
+      address: `10.0.0.${this.servers.size + 1}`,
       document: undefined,
       ...more,
     };
@@ -117,6 +122,11 @@ export class World {
     for (const other of this.servers.values()) if (other.upstream === name) other.connected = false;
   }
 
+  /** It starts again, as what it was or as told. */
+  start(name: string, more: Partial<Server> = {}): void {
+    this.set(name, { up: true, reason: null, detail: null, startedAt: this.now, recoveryEnd: undefined, ...more });
+  }
+
   promote(name: string, timeline = this.server(name).timeline + 1): void {
     const server = this.server(name);
     this.set(name, { role: 'primary', timeline, recoveryEnd: server.lsn, upstream: undefined, connected: false, lsn: server.lsn + 100n });
@@ -124,16 +134,12 @@ export class World {
 
   follow(name: string, upstream: string, more: Partial<Server> = {}): void {
     const { timeline, lsn } = this.server(upstream);
-    this.set(name, {
+    this.start(name, {
       role: 'replica',
-      up: true,
-      reason: null,
-      detail: null,
       upstream,
       connected: true,
       timeline,
       lsn,
-      recoveryEnd: undefined,
       ...more,
     });
   }
@@ -208,7 +214,7 @@ export class World {
     return {
       id: idOf(server.name),
       name: server.name,
-      sighting: server.watched ? this.#sighting(server) : undefined,
+      sighting: server.watched ? this.sightingOf(server) : undefined,
       seenBy: seen === -1 || upstream === undefined || !upstream.up ? undefined : { upstream: idOf(upstream.name), replica: seen },
       role,
       roleIsCurrent: isCurrent,
@@ -223,13 +229,13 @@ export class World {
     };
   }
 
-  #sighting(server: Server): Sighting {
+  sightingOf(server: Server): Sighting {
     const down: PostgresReplication = { ...this.#document(server), up: false, reason: server.reason, detail: server.detail, role: null };
     const { document, upAt, reportedAt, silent, intervalMs, name } = server;
     const newest = document !== undefined && upAt === reportedAt ? document : down;
     return {
       id: idOf(name),
-      nodeId: 1,
+      nodeId: Number(server.address.split('.')[3]),
       nodeName: name,
       site: 'here',
       instance: name,
@@ -257,14 +263,14 @@ export class World {
       systemIdentifier: SYSTEM,
       timeline: server.timeline,
       serverTime: new Date(this.now).toISOString(),
-      startedAt: null,
+      startedAt: new Date(server.startedAt).toISOString(),
       currentLsn: isPrimary ? at : null,
       flushLsn: isPrimary ? at : null,
       recoveryEndLsn: server.recoveryEnd === undefined ? null : formatLsn(server.recoveryEnd),
       insufficientPrivilege: false,
       replicas: [...this.servers.values()]
         .filter(({ upstream: of, connected }) => of === server.name && connected)
-        .map(({ name }) => replicaRow(name)),
+        .map((replica) => replicaRow(replica)),
       receiver: isPrimary
         ? null
         : {
@@ -273,23 +279,24 @@ export class World {
             lastReplayedTransactionAt: null,
             pauseState: 'not paused',
             status: server.connected ? 'streaming' : null,
-            senderHost: server.upstream ?? null,
+            senderHost: upstream?.address ?? null,
             senderPort: 5432,
             slotName: null,
             receivedTimeline: server.timeline,
             latestEndLsn: server.connected && upstream !== undefined ? formatLsn(upstream.lsn) : null,
             latestEndTime: null,
           },
+      machine: { hostname: server.name, addresses: [server.address], port: 5432 },
       slots: [...server.slots],
       archiver: server.archiver,
     };
   }
 }
 
-const replicaRow = (name: string): PostgresReplication['replicas'][number] => ({
+const replicaRow = ({ name, address, startedAt }: Server): PostgresReplication['replicas'][number] => ({
   pid: 1,
   applicationName: name,
-  clientAddr: '10.0.0.1',
+  clientAddr: address,
   state: 'streaming',
   syncState: 'async',
   sentLsn: null,
@@ -298,7 +305,7 @@ const replicaRow = (name: string): PostgresReplication['replicas'][number] => ({
   replayLsn: null,
   bytesBehind: '0',
   slotName: null,
-  backendStart: null,
+  backendStart: new Date(startedAt).toISOString(),
 });
 
 /** A→B→C and D off A, seen for long enough that nothing is new any more. */
