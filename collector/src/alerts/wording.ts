@@ -5,7 +5,7 @@ import type { Level, Rule } from '../rules/rule.ts';
 import type { Value } from './kinds/index.ts';
 
 /** Labels that by themselves say what is meant. */
-const TELLING = ['mountpoint', 'endpoint', 'server', 'instance', 'interface', 'device'];
+const TELLING = ['mountpoint', 'endpoint', 'lost_node', 'slot_name', 'server', 'instance', 'interface', 'device'];
 
 /** "CPU usage", "Disk usage of /var". */
 export function subjectOf(rule: Pick<Rule, 'title'>, labels: Labels): string {

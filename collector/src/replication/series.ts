@@ -144,14 +144,20 @@ export interface ClusterDuty {
 class Block {
   readonly series: SeriesDescription[] = [];
   readonly values: (number | null)[] = [];
-  readonly #base: Labels;
+  readonly #server: string;
+  readonly #cluster: string;
 
-  constructor(base: Labels) {
-    this.#base = base;
+  constructor(server: string, cluster: string) {
+    this.#server = server;
+    this.#cluster = cluster;
   }
 
-  add({ name, unit, type, help }: Gauge, value: number | null | undefined, labels: Labels = []): void {
-    this.series.push({ name, unit, type, help, labels: labels.length === 0 ? [...this.#base] : [...this.#base, ...labels] });
+  add(metric: Gauge, value: number | null | undefined, labels: Labels = []): void {
+    this.addOfCluster(metric, value, [['server', this.#server], ...labels]);
+  }
+
+  addOfCluster({ name, unit, type, help }: Gauge, value: number | null | undefined, labels: Labels): void {
+    this.series.push({ name, unit, type, help, labels: [['cluster', this.#cluster], ...labels] });
     this.values.push(value ?? null);
   }
 }
@@ -198,10 +204,7 @@ export class SeriesWriter {
     { cluster, figures, duty }: { cluster: ClusterTopology; figures: ClusterFigures; duty: ClusterDuty },
   ): { layout: Layout; values: readonly (number | null)[] } {
     const { instance } = member.sighting!;
-    const block = new Block([
-      ['server', instance],
-      ['cluster', cluster.systemIdentifier],
-    ]);
+    const block = new Block(instance, cluster.systemIdentifier);
     const own = figures.members.get(member.id);
     if (own !== undefined) {
       if (member.role === 'replica') addLag(block, own, []);
@@ -232,7 +235,8 @@ export class SeriesWriter {
     block.add(splitBrain, duty.isIntruder ? 1 : 0);
     if (duty.rpoBytes !== undefined) block.add(rpo, duty.rpoBytes);
     block.add(changes, duty.topologyChanges);
-    for (const { lostNode, ms } of duty.losses) block.add(withoutPrimary, ms / 1_000, [[LOST_NODE, lostNode]]);
+    // About another server than this one: it must not disagree with what that is called.
+    for (const { lostNode, ms } of duty.losses) block.addOfCluster(withoutPrimary, ms / 1_000, [[LOST_NODE, lostNode]]);
     return { layout: this.#layoutOf(member.id, instance, block.series), values: block.values };
   }
 
