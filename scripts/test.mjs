@@ -13,6 +13,7 @@ const SYSTEM_PROGRAMS = [
   { programs: ['promtool'], debianPackage: 'prometheus' },
   { programs: ['faketime'], debianPackage: 'faketime' },
   { programs: ['openssl'], debianPackage: 'openssl' },
+  { programs: ['pgbouncer'], debianPackage: 'pgbouncer' },
   { programs: ['python3'], debianPackage: 'python3' },
 ];
 
@@ -54,7 +55,8 @@ function missingPackages() {
 }
 
 function isOnPath(program) {
-  return (process.env.PATH ?? '').split(delimiter).some((directory) => {
+  // Debian has daemons where only root looks for them.
+  return [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'].some((directory) => {
     try {
       accessSync(join(directory, program), constants.X_OK);
       return true;

@@ -43,10 +43,10 @@ interface Watching {
   urgent(): number;
 }
 
-function watch(configs: readonly PostgresConfig[], hotEveryMs = HOT_EVERY_MS): Watching {
+function watch(configs: readonly PostgresConfig[], hotEveryMs = HOT_EVERY_MS, deadlineMs?: number): Watching {
   let urgent = 0;
   const passFile = join(cluster.directory, 'no-pgpass');
-  const probes = createPostgresProbes(configs, { passFile, hotEveryMs, hostname: 'here', onChange: () => void urgent++ });
+  const probes = createPostgresProbes(configs, { passFile, hotEveryMs, deadlineMs, hostname: 'here', onChange: () => void urgent++ });
   const runner = new ProbeRunner(probes, systemClock, createLog('test', 'silent'));
   stops.push(() => runner.close());
   const collect = async (): Promise<Seen> => {
@@ -210,6 +210,23 @@ describe.each(VERSIONS)('PostgreSQL %i', (version) => {
     expect(again.of('a').up).toBe(true);
     // The same positions, and yet another run of the server.
     expect(again.trackOf('a')!.runs.length).toBeGreaterThanOrEqual(1);
+  });
+
+  test('a server process that hangs between two reports: given up after the deadline, told, and replaced', async () => {
+    const a = await cluster.startPrimary({ version, name: 'a' });
+    const watching = watch([{ url: a.url, name: 'a' }], 50, 500);
+    await watching.collect();
+    const own = async (): Promise<number | undefined> =>
+      (await cluster.sql<{ pid: number }>(a, "SELECT pid FROM pg_stat_activity WHERE application_name = 'tidemark-agent'"))[0]?.pid;
+    const pid = (await own())!;
+    process.kill(pid, 'SIGSTOP');
+    try {
+      await waitUntil(() => watching.urgent() === 1, { what: 'the hanging server to be told' });
+      await waitUntil(async () => (await watching.collect()).of('a').up, { what: 'a new connection' });
+    } finally {
+      process.kill(pid, 'SIGCONT');
+    }
+    await waitUntil(async () => (await own()) !== undefined && (await own()) !== pid, { what: 'the old connection to be gone' });
   });
 
   test('a lock in the catalog: what could not be read is said, the server is up and its track goes on', async () => {

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { Value } from 'typebox/value';
 import { describe, expect, test } from 'vitest';
-import { Acknowledgement, PostgresReplication, Problem, ReportRequest, layoutHash } from './index.ts';
+import { Acknowledgement, PostgresReplication, PostgresTrack, Problem, ReportRequest, layoutHash } from './index.ts';
 
 const directory = new URL('../fixtures/v1/', import.meta.url);
 const read = (file: string): string => readFileSync(new URL(file, directory), 'utf8');
@@ -39,4 +39,14 @@ test('the replication observation of the first request has the documented form',
   const request = JSON.parse(read('request-first.json')) as ReportRequest;
   const observation = request.reports[0]!.observations!.find(({ kind }) => kind === 'postgres.replication')!;
   expect([...Value.Errors(PostgresReplication, observation.document)]).toEqual([]);
+});
+
+test('a server in all its fields, and its track', () => {
+  const request = JSON.parse(read('request-replication.json')) as ReportRequest;
+  const [replication, track] = request.reports[0]!.observations!;
+  expect([...Value.Errors(PostgresReplication, replication!.document)]).toEqual([]);
+  expect([...Value.Errors(PostgresTrack, track!.document)]).toEqual([]);
+  expect(Object.keys(replication!.document as PostgresReplication).toSorted()).toEqual(
+    Object.keys(PostgresReplication.properties).toSorted(),
+  );
 });

@@ -6,8 +6,7 @@ import type { PostgresReplication } from '@tidemark/protocol';
 import { sentenceOf, type Clock, type Log } from '@tidemark/service';
 import type { BlockRecorder } from '../recorder.ts';
 import { isConnectionLoss, isPooler, isRefused } from './failure.ts';
-import type { Session } from './session.ts';
-import type { ServerFacts, Statistics, StatisticsGroup } from './statistics/group.ts';
+import type { ServerFacts, Statistics, StatisticsGroup, StatisticsRow } from './statistics/group.ts';
 
 /** What all groups of a collection may take together: no further one begins after it. */
 const BUDGET_MS = 1_000;
@@ -17,6 +16,12 @@ const RETRY_MS = 60_000;
 const REFUSED_RETRY_MS = 600_000;
 /** Timers may fire a little early; a group due within this is due now. */
 const EARLY_MS = 250;
+
+/** What of a session they need. */
+export interface Asker {
+  readonly ready: boolean;
+  ask(text: string): Promise<{ readonly rows: StatisticsRow[] }>;
+}
 
 interface Kept {
   readonly group: StatisticsGroup;
@@ -54,7 +59,7 @@ export class InstanceStatistics {
   }
 
   /** Asks what is due. Rejects only when the connection has gone. */
-  async readDue(session: Session, facts: ServerFacts): Promise<void> {
+  async readDue(session: Asker, facts: ServerFacts): Promise<void> {
     const { clock, budgetMs = BUDGET_MS } = this.#options;
     const startedMs = clock.monotonicMs();
     const due = this.#groups.filter(({ group, dueMs }) => dueMs <= startedMs + EARLY_MS && group.roles?.includes(facts.role) !== false);
@@ -85,7 +90,7 @@ export class InstanceStatistics {
     return this.#groups.flatMap(({ group, statistics, refused }) => (refused ? [group.right] : (statistics?.missingRights ?? [])));
   }
 
-  async #read(kept: Kept, session: Session, facts: ServerFacts, startedMs: number): Promise<void> {
+  async #read(kept: Kept, session: Asker, facts: ServerFacts, startedMs: number): Promise<void> {
     const { group } = kept;
     kept.dueMs = startedMs + group.everyMs;
     try {

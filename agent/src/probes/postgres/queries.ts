@@ -9,7 +9,7 @@ import type { Values } from './session.ts';
 export type Row = Readonly<Record<string, string | null>>;
 
 /** Rows of one kind that a document takes at most: a server with more is not described whole, but it is described. */
-const ROW_LIMIT = 200;
+const ROW_LIMIT = 150;
 
 /** A statement whose columns have names, so that a row of it can be read by them. */
 export interface Statement {

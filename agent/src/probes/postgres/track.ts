@@ -5,8 +5,8 @@
  */
 import type { PostgresTrack } from '@tidemark/protocol';
 
-/** As the wire allows for one run; here they are shared by all runs. */
-export const SAMPLES_MAX = 4_000;
+/** Of all runs together: as many as an observation can hold at their longest. At two seconds an hour and a half without a report. */
+export const SAMPLES_MAX = 3_000;
 export const RUNS_MAX = 50;
 
 export interface Stand {
