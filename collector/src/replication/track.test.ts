@@ -90,6 +90,15 @@ describe('the cases of a track', () => {
     expect(track.positionAt(2_200)).toEqual({ low: 0n, high: undefined });
   });
 
+  test('part of a millisecond is rounded to the wider side', () => {
+    const track = trackOf([
+      [0, 0, 0.2],
+      [2, 100, 0.4],
+    ]);
+    expect(track.passed(50n).notAfter).toBeGreaterThanOrEqual(2_000.4);
+    expect(track.passed(50n).notAfter).toBeLessThanOrEqual(2_001);
+  });
+
   test('a floor says when it was passed at the latest, and never when it was not yet', () => {
     const track = trackOf(
       [

@@ -324,3 +324,16 @@ test('what the former primary saw is finer than what its replica got, and what i
   expect(line.newest).toEqual({ at: at(160), lsn: lsn('0/95') });
   expect(line.oldest).toEqual({ at: at(10), lsn: lsn('0/10') });
 });
+
+test('a former primary that came back as a replica out of a backup says nothing of when the line was where', () => {
+  const tracks = new Tracks();
+  const at = (second: number): number => START + second * 1_000;
+  const of = (second: number, text: string): Sample => [(200 - second) * 1_000, text, null, null, null];
+  tracks.accept('1/a', at(200), trackOf('primary', 1, [of(10, '0/10'), of(14, '0/30')]), 0);
+  tracks.accept('2/b', at(200), trackOf('replica', 1, [of(20, '0/40')]), 0);
+  tracks.accept('2/b', at(200), trackOf('primary', 2, [of(50, '0/40'), of(60, '0/50')]), 0);
+  tracks.accept('1/a', at(200), trackOf('replica', 2, [of(100, '0/20'), of(102, '0/28')]), 0);
+  const { notBefore, notAfter } = tracks.clockOf('2/b', [{ id: '1/a', until: lsn('0/40') }])!.passed(lsn('0/24'));
+  expect(notBefore).toBeLessThanOrEqual(at(14));
+  expect(notAfter).toBe(at(20) + 10);
+});
