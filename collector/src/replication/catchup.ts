@@ -77,7 +77,8 @@ function clearsInMs({ bytes, drain, generation }: Backlog): number | undefined {
  */
 export function catchupOf(isCaughtUp: boolean, whole: Backlog | undefined, transport: Backlog | undefined): Catchup {
   if (isCaughtUp) return { catchup: 'caught_up', ms: 0 };
-  if (whole === undefined) return { catchup: 'unknown', ms: undefined };
+  // Behind, and nothing is known to be missing: what there is has not been seen.
+  if (whole === undefined || whole.bytes === 0) return { catchup: 'unknown', ms: undefined };
   const parts = [clearsInMs(whole), transport === undefined ? 0 : clearsInMs(transport)];
   if (parts.includes(Number.POSITIVE_INFINITY)) return { catchup: 'never', ms: undefined };
   const [all, sent] = parts;

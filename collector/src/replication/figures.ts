@@ -210,7 +210,7 @@ class Look {
       const at = Math.min(received.newest.at, replayed.newest.at);
       const headAt = clock.isHeard ? Math.min(at, clock.head!.newest!.at) : at;
       const has = lsnAt(received, headAt);
-      const upstream = clock.isHeard ? lsnAt(clock.head!, headAt) : furthestOf([clock.head, ...clock.told], headAt);
+      const upstream = clock.isHeard ? lsnAt(clock.head, headAt) : furthestOf([clock.head, ...clock.told], headAt);
       return {
         transportBytes: has === undefined || upstream === undefined ? undefined : bytesBetween(has, upstream),
         replayBytes: bytesOf(lsnAt(replayed, at), lsnAt(received, at)),

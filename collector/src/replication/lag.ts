@@ -8,7 +8,7 @@ import type { Lag, LagBounds, MessageTrack, Position, Track } from './model.ts';
 
 /** What a message may take from its sender to the receiver that reports it. */
 const MESSAGE_MS = 2_000;
-/** What two servers' times may be off against each other, and what it takes to ask for a position. */
+/** What two servers' times may be off against each other. */
 const MARGIN_MS = 100;
 
 /** What is known of the position that somebody is measured against. */
@@ -29,12 +29,17 @@ export interface HeadClock {
   readonly beyond: readonly Track[];
 }
 
+/** A question that took longer says where it stood, and not well when: then the answer before bounds it as well. */
+const QUICK_MS = 150;
+
 /** Where a replica stood at a moment. */
 export interface Standing {
   readonly at: number;
   readonly low: bigint | undefined;
   /** Undefined: it may have come any further. */
   readonly high: bigint | undefined;
+  /** It was so at some moment up to so much later: what the question took. */
+  readonly errorMs: number;
   /** What it is known by: its own agent, or its upstream's view of it. */
   readonly by: 'agent' | 'sender';
 }
@@ -135,7 +140,10 @@ export function standingByAgent(replayed: Track | undefined, clock: HeadClock): 
   if (replayed === undefined || newest === undefined) return undefined;
   const headAt = clock.isHeard ? clock.head?.newest?.at : undefined;
   const { at, lsn } = headAt === undefined ? newest : sampleBefore(replayed, newest, headAt);
-  return { at, low: lsn, high: lsn, by: 'agent' };
+  // What it had before, it had at that very moment.
+  const errorMs = Math.max(0, replayed.passed(lsn - 1n).notAfter - at);
+  if (errorMs <= QUICK_MS) return { at, low: lsn, high: lsn, errorMs, by: 'agent' };
+  return { at, low: replayed.positionAt(at).low, high: lsn, errorMs: 0, by: 'agent' };
 }
 
 /**
@@ -149,9 +157,9 @@ export function standingBySender(reported: Track | undefined, clock: HeadClock, 
     const headAt = clock.isHeard ? clock.head?.newest?.at : undefined;
     const at = Math.min(newest.at - staleMs, headAt ?? Number.POSITIVE_INFINITY);
     const { low } = reported.positionAt(at);
-    if (low !== undefined) return { at, low, high: newest.lsn, by: 'sender' };
+    if (low !== undefined) return { at, low, high: newest.lsn, errorMs: 0, by: 'sender' };
   }
-  return { at: newest.at, low: newest.lsn, high: undefined, by: 'sender' };
+  return { at: newest.at, low: newest.lsn, high: undefined, errorMs: 0, by: 'sender' };
 }
 
 /** A server that is down replays nothing; how far it came since it was last seen nobody knows. */
@@ -159,20 +167,21 @@ export function standingWhileDown(replayed: Track | undefined, clock: HeadClock,
   const newest = replayed?.newest;
   if (newest === undefined) return undefined;
   const headAt = clock.isHeard ? clock.head?.newest?.at : undefined;
-  return { at: Math.max(newest.at, headAt ?? downAt), low: newest.lsn, high: undefined, by: 'agent' };
+  return { at: Math.max(newest.at, headAt ?? downAt), low: newest.lsn, high: undefined, errorMs: 0, by: 'agent' };
 }
 
 /** Bounds of how old the oldest WAL beyond a standing is. Undefined when they would say nothing at all. */
 export function lagOf(standing: Standing | undefined, clock: HeadClock): Lag | undefined {
   if (standing === undefined) return undefined;
-  const { at, low, high } = standing;
+  const { at, low, high, errorMs } = standing;
   const fromLow = low === undefined ? NEVER : passed(clock, low);
   const fromHigh = high === undefined ? NEVER : high === low ? fromLow : passed(clock, high);
-  const upper = Math.max(0, at - fromLow.notBefore) + MARGIN_MS;
+  const upper = Math.max(0, at + errorMs - fromLow.notBefore) + MARGIN_MS;
   const lower = Math.min(upper, Math.max(0, at - fromHigh.notAfter - MARGIN_MS));
   if (upper === Number.POSITIVE_INFINITY && lower === 0) return undefined;
   const known = newestKnown(clock);
-  const isFresh = clock.isHeard || clock.told.some(({ newest }) => newest !== undefined && at - newest.at <= clock.toldFreshMs);
+  // Of a moment at which the head was seen nothing has to be assumed, however long ago that is.
+  const isFresh = clock.isHeard || isSeenAt(clock.head, at, 0) || clock.told.some((track) => isSeenAt(track, at, clock.toldFreshMs));
   const furthest = furthestAt(clock, at);
   return {
     value: likeliest({ at, lower, upper, fromLow, fromHigh, isGuess: !isFresh || (high === undefined && standing.by === 'agent') }),
@@ -184,6 +193,9 @@ export function lagOf(standing: Standing | undefined, clock: HeadClock): Lag | u
     unknownSince: isFresh ? undefined : known,
   };
 }
+
+const isSeenAt = (track: Track | undefined, at: number, freshMs: number): boolean =>
+  track?.newest !== undefined && at - track.newest.at <= freshMs;
 
 /** Never 0 because nobody knows: where the head may have gone on unseen, it is held to have done so. */
 function likeliest(known: {
@@ -197,9 +209,9 @@ function likeliest(known: {
   const { at, lower, upper, fromLow, fromHigh, isGuess } = known;
   if (upper === Number.POSITIVE_INFINITY) return lower;
   const from = fromLow.likely;
-  if (!Number.isFinite(from)) return isGuess ? Math.max(lower, at - fromLow.notBefore) : lower;
   const likely = Number.isFinite(fromHigh.likely) ? (from + fromHigh.likely) / 2 : from;
-  return Math.min(upper, Math.max(lower, at - likely));
+  if (isGuess && !(likely < at)) return Math.max(lower, at - fromLow.notBefore);
+  return Number.isFinite(likely) ? Math.min(upper, Math.max(lower, at - likely)) : lower;
 }
 
 /** What is left of a lag that is partly wanted. */

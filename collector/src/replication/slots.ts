@@ -21,11 +21,13 @@ export function slotsOf(member: Member, tracks: TrackReader, clock: HeadClock): 
   const { document, upAt } = member.sighting ?? {};
   if (document === undefined || upAt === undefined || document.slots.length === 0) return [];
   const head = tracks.head(member.id);
-  const rate = rateAt(head, head?.newest?.at ?? upAt, WINDOW_MS_COARSE);
+  const until = head?.newest?.at ?? upAt;
+  const rate = rateAt(head, until, WINDOW_MS_COARSE);
+  const recent = rateAt(head, until);
   return document.slots.map((slot) => {
     const usedBy = member.slotUsers.get(slot.name);
     const kept = keptOf(slot, head, clock, upAt);
-    const growth = isSafe(slot) ? undefined : growthOf({ slot, usedBy, kept, rate, tracks });
+    const growth = isSafe(slot) ? undefined : growthOf({ slot, usedBy, kept, rate, recent, tracks });
     return {
       instanceId: member.id,
       name: slot.name,
@@ -45,14 +47,14 @@ interface Kept {
 
 function standingOf(text: string, at: number) {
   const lsn = parseLsn(text);
-  return lsn === undefined ? undefined : ({ at, low: lsn, high: lsn, by: 'agent' } as const);
+  return lsn === undefined ? undefined : ({ at, low: lsn, high: lsn, errorMs: 0, by: 'agent' } as const);
 }
 
 function keptOf(slot: Slot, head: Track | undefined, clock: HeadClock, at: number): Kept {
   const restart = parseLsn(slot.restartLsn);
   if (restart === undefined || slot.walStatus === 'lost') return { bytes: undefined, held: undefined };
   const newest = head?.newest;
-  const lag = lagOf({ at, low: restart, high: restart, by: 'agent' }, clock);
+  const lag = lagOf({ at, low: restart, high: restart, errorMs: 0, by: 'agent' }, clock);
   return {
     bytes: newest === undefined ? undefined : bytesBetween(restart, newest.lsn),
     held: lag === undefined ? undefined : { value: lag.value, lower: lag.lower, upper: lag.upper },
@@ -69,16 +71,18 @@ function growthOf(known: {
   readonly usedBy: InstanceId | undefined;
   readonly kept: Kept;
   readonly rate: number | undefined;
+  readonly recent: number | undefined;
   readonly tracks: TrackReader;
 }): number | undefined {
-  const { slot, usedBy, kept, rate, tracks } = known;
+  const { slot, usedBy, kept, rate, recent, tracks } = known;
   if (rate === undefined || rate < RATE_MIN) return undefined;
   if (slot.active !== true) return rate;
   const isBehind = (kept.bytes ?? 0) > KEPT_BYTES_MAX && (kept.held?.lower ?? 0) > HELD_MS_MAX;
   if (!isBehind) return undefined;
+  // Both over the same short time: one that has begun to catch up is in no danger.
   const consumer = usedBy === undefined ? undefined : tracks.head(usedBy);
-  const taken = rateAt(consumer, consumer?.newest?.at ?? 0, WINDOW_MS_COARSE);
-  const growth = rate - (taken ?? 0);
+  const taken = rateAt(consumer, consumer?.newest?.at ?? 0);
+  const growth = (taken === undefined ? rate : (recent ?? rate)) - (taken ?? 0);
   return growth >= RATE_MIN ? growth : undefined;
 }
 
