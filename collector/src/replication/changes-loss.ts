@@ -94,8 +94,8 @@ function say(
         : ` ${bytesText(loss.rpoBytes)} of what it wrote are on no replica.`;
   const text =
     ended === undefined
-      ? `${name} has no primary: ${loss.lostName} was last seen ${spanText(look.since(loss.at))} ago${how}.${risk}`
-      : `${name} had no primary for ${spanText(ended.at - loss.at)}: ${loss.lostName} was lost${how}. ${ended.isSame ? 'It came back.' : `${ended.by ?? 'Another one'} took over.`}${risk}`;
+      ? `Cluster ${name} has no primary: ${loss.lostName} was last seen ${spanText(look.since(loss.at))} ago${how}.${risk}`
+      : `Cluster ${name} had no primary for ${spanText(ended.at - loss.at)}: ${loss.lostName} was lost${how}. ${ended.isSame ? 'It came back.' : `${ended.by ?? 'Another one'} took over.`}${risk}`;
   look.say({
     kind: 'primary_lost',
     key: loss.key,
@@ -130,7 +130,7 @@ function end(look: Look, loss: LossNote, evidenceAt: number): void {
     id: isSame ? loss.lostId : look.cluster.primary.id,
     name,
     severity: 'info',
-    text: `${look.cluster.name} has a primary again: ${name}, after ${spanText(at - loss.at)}.`,
+    text: `Cluster ${look.cluster.name} has a primary again: ${name}, after ${spanText(at - loss.at)}.`,
     details: { lastSeenAt: iso(loss.at), withoutPrimarySeconds: secondsOf(at - loss.at) },
   });
 }

@@ -165,7 +165,7 @@ function tellPresent(look: Look, member: Member, note: MemberNote): void {
     severity: 'info',
     text:
       isNew || away === null
-        ? `${member.name} is a new ${member.role} of ${look.cluster.name}: it streams${from}.`
+        ? `${member.name} is a new ${member.role} of cluster ${look.cluster.name}: it streams${from}.`
         : `${member.name} is back after ${spanText(away)}${from === '' ? '' : `: it streams${from}`}.`,
     details: { upstream, isNew, awaySeconds: away === null ? null : secondsOf(away) },
   });
@@ -214,7 +214,7 @@ function tellGone(look: Look, id: InstanceId, note: MemberNote): void {
     id,
     name: note.name,
     severity: 'warning',
-    text: `${note.name} is gone from ${look.cluster.name}: ${why}; last seen ${spanText(look.since(note.presentAt))} ago.${flaps === 0 ? '' : ` It had gone and come back ${flaps} ${flaps === 1 ? 'time' : 'times'} before.`}`,
+    text: `${note.name} is gone from cluster ${look.cluster.name}: ${why}; last seen ${spanText(look.since(note.presentAt))} ago.${flaps === 0 ? '' : ` It had gone and come back ${flaps} ${flaps === 1 ? 'time' : 'times'} before.`}`,
     details: { lastSeenAt: iso(note.presentAt), upstream: note.upstreamName, flaps },
   });
 }

@@ -22,7 +22,7 @@ export function cloneChanges(look: Look): void {
       id,
       name: member.name,
       severity: 'warning',
-      text: `${member.name} has the system identifier of ${look.cluster.name} and was never seen to follow anyone in it: is it a copy of its files (a restored backup, a cloned disk)? It is counted as no part of the cluster.`,
+      text: `${member.name} has the system identifier of cluster ${look.cluster.name} and was never seen to follow anyone in it: is it a copy of its files (a restored backup, a cloned disk)? It is counted as no part of the cluster.`,
       details: { role: member.role, timeline: member.timeline ?? null },
     });
   }
@@ -125,7 +125,7 @@ function say(look: Look, split: SplitNote, why: string): void {
     id: split.first,
     name: split.sides[split.first]?.name,
     severity: 'critical',
-    text: `Split brain: ${listed(names)} write as primaries of the same cluster, each on its own. ${sentence(why)}${text === '' ? '' : ` So far, ${fork(split)}: ${text}.`}`,
+    text: `Split brain: ${why === '' ? `${listed(names)} are primaries of the same cluster, each on its own.` : sentence(why)}${text === '' ? '' : ` So far, ${fork(split)}: ${text}.`}`,
     details: { primaries: names.join(', '), forkLsn: split.forkLsn, since: iso(split.since), ...details },
   });
 }
@@ -146,7 +146,7 @@ function end(look: Look, split: SplitNote): void {
     id: split.first,
     name: split.sides[split.first]?.name,
     severity: 'warning',
-    text: `The split brain of ${listed(names)} is over after ${spanText(until - split.since)}${gone.length === 0 ? '' : `: ${listed(gone.toSorted())}`}. ${text === '' ? 'How much each wrote is not known.' : `${capital(fork(split))}: ${text}.`} What the discarded side wrote is on no other.`,
+    text: `The split brain of ${listed(names)} is over after ${spanText(until - split.since)}${gone.length === 0 ? '' : `: ${listed(gone.toSorted())}`}. ${text === '' ? 'How much each wrote is not known.' : `${capital(fork(split))}: ${text}.`} What the side that gives way wrote is lost with it.`,
     details: {
       primaries: names.join(', '),
       forkLsn: split.forkLsn,

@@ -33,7 +33,7 @@ describe('the primary', () => {
     world.set('a', { up: true, reason: null });
     for (const name of ['b', 'd']) world.set(name, { connected: true });
     const changes = world.steps(3);
-    expect(only(changes, 'primary_back').text).toMatch(/^shop has a primary again: a, after 1 min/);
+    expect(only(changes, 'primary_back').text).toMatch(/^Cluster shop has a primary again: a, after 1 min/);
     const corrected = only(changes, 'primary_lost');
     expect(corrected.key).toBe(lost.key);
     expect(corrected.details['withoutPrimarySeconds']).toBeGreaterThan(60);

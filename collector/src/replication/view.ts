@@ -339,7 +339,7 @@ export class ReplicationView {
     state.topologyMemory = memory;
     this.#noteStates(state, cluster, figures, now);
     if (!isUnknown(systemIdentifier)) {
-      const { memory: changeMemory, changes } = changesOf(state.changeMemory, cluster, figures, now);
+      const { memory: changeMemory, changes } = changesOf(state.changeMemory, cluster, figures, now, (id) => tracks.head(id)?.newest);
       state.changeMemory = changeMemory;
       if (changes.length > 0) keeper.record(changes);
       this.#countTopologyChanges(cluster, changes);
