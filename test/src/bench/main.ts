@@ -7,6 +7,7 @@ import { startCollector } from '../programs.ts';
 import { memoryOf, openWindow, reapedChildFaults, startBenchedAgent } from './agent.ts';
 import { benchCollector, benchFloor, type CollectorFigures } from './collector.ts';
 import { benchEvaluator } from './evaluator.ts';
+import { benchIdleInstance } from './idle-instance.ts';
 import { benchReplicationHistory } from './replication-history.ts';
 import { benchReplication } from './replication.ts';
 import { benchTelling } from './telling.ts';
@@ -63,6 +64,9 @@ const TOLD_INTERVAL_SECONDS = 15;
 const TOLD_NODES = 40;
 const MEASURED_COLLECTIONS = 45;
 const JUDGED_NODES = 10_000;
+/** Long enough for eight reports as shipped. */
+const IDLE_WARM_UP_SECONDS = 45;
+const IDLE_SECONDS = 120;
 const HISTORY_CLUSTERS = 100;
 
 const until = async (what: () => boolean): Promise<void> => {
@@ -120,6 +124,7 @@ const figures = await benchAgents(async () => {
 });
 const { agent, collector } = figures;
 const told = await benchTelling({ nodes: TOLD_NODES, intervalSeconds: TOLD_INTERVAL_SECONDS, seed: Number(options.seed), progress });
+const idle = await benchIdleInstance({ version: 18, warmUpSeconds: IDLE_WARM_UP_SECONDS, seconds: IDLE_SECONDS, progress });
 progress(`evaluator: ${JUDGED_NODES} nodes by themselves`);
 const judging = await benchEvaluator({ nodes: JUDGED_NODES, intervalSeconds: 15, rounds: 30, seed: plan.seed });
 progress('replication: 200 clusters of 5 by themselves');
@@ -129,6 +134,8 @@ const history = await benchReplicationHistory({ clusters: HISTORY_CLUSTERS, hour
 const rows: Row[] = [
   { label: 'agent, CPU per collection (whole process)', value: agent.cpuMsPerCollection, unit: 'ms', reach: 2 },
   { label: 'agent with one PostgreSQL, own + backend', value: agent.withPostgresCpuMsPerCollection, unit: 'ms', reach: 8 },
+  { label: 'one idle PostgreSQL, agent + its backend, a minute', value: idle.totalMsPerMinute, unit: 'ms', reach: 41 },
+  { label: '  of it the backend', value: idle.backendMsPerMinute, unit: 'ms' },
   { label: 'agent, resident memory, all on', value: agent.rssMB, unit: 'MB', reach: 60 },
   { label: 'agent, of it anonymous', value: agent.anonMB, unit: 'MB' },
   { label: 'agent, child processes per collection', value: agent.childProcessesPerCollection, unit: '', reach: 0 },
@@ -171,6 +178,6 @@ process.stdout.write(
 if (options.json !== undefined)
   writeFileSync(
     options.json,
-    `${JSON.stringify({ ...figures, judging, replication, told, floor: { cpuSecondsPerMillionSamples: floor } }, undefined, 2)}\n`,
+    `${JSON.stringify({ ...figures, idle, judging, replication, told, floor: { cpuSecondsPerMillionSamples: floor } }, undefined, 2)}\n`,
   );
 process.exit(0);
