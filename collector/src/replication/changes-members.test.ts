@@ -84,28 +84,33 @@ describe('replicas (rows 6, 7, 17)', () => {
     expect(world.said).toHaveLength(10);
   });
 
+  test('one that nobody watches moves to the new primary after a failover: nothing came and nothing went', () => {
+    const world = usualWorld();
+    world.add('stranger', { upstream: 'a', watched: false });
+    only(world.steps(10), 'replica_added');
+    const { address } = world.server('stranger');
+    world.stop('a');
+    world.steps(4);
+    world.promote('b');
+    world.servers.delete('stranger');
+    // Another id: it is known by its upstream.
+    const moved = world.add('moved', { upstream: 'b', watched: false, address });
+    world.applicationNames.set(moved.name, 'stranger');
+    world.steps(20);
+    world.follow('a', 'b');
+    world.steps(30);
+    expect(kinds(world.said).filter((kind) => kind.startsWith('replica_'))).toEqual(['replica_added']);
+  });
+
   test('an agent that comes to watch a known one changes nothing', () => {
     const world = usualWorld();
     world.add('e', { upstream: 'a', watched: false });
     only(world.steps(10), 'replica_added');
-    const { lsn } = world.server('e');
+    const { lsn, address } = world.server('e');
     world.servers.delete('e');
-    world.add('e2', { upstream: 'a', lsn });
-    const original = world.topology.bind(world);
+    world.add('e2', { upstream: 'a', lsn, address });
     // Its upstream calls it as before.
-    world.topology = () => {
-      const document = world.server('a').document!;
-      world.server('a').document = {
-        ...document,
-        replicas: document.replicas.map((row) => (row.applicationName === 'e2' ? { ...row, applicationName: 'e' } : row)),
-      };
-      const cluster = original();
-      const replica = world.server('a').document!.replicas.findIndex(({ applicationName }) => applicationName === 'e');
-      return {
-        ...cluster,
-        members: cluster.members.map((one) => (one.name === 'e2' ? { ...one, seenBy: { upstream: idOf('a'), replica } } : one)),
-      };
-    };
+    world.applicationNames.set('e2', 'e');
     expect(world.steps(30)).toEqual([]);
   });
 });

@@ -123,21 +123,21 @@ function noteOf(look: Look, member: Member, at: number): MemberNote {
   };
 }
 
-/** Upstream, application and address: what is the same whether an agent watches it or not. */
+/** Application and address: what is the same whether an agent watches it or not, and whoever it streams from. */
 function calledThere(look: Look, { seenBy }: Member): string | null {
   if (seenBy === undefined) return null;
   const row = look.members.get(seenBy.upstream)?.sighting?.newest.replicas[seenBy.replica];
-  return row === undefined ? null : `${seenBy.upstream} ${row.applicationName ?? ''}@${row.clientAddr ?? ''}`;
+  return row === undefined ? null : `${row.applicationName ?? ''}@${row.clientAddr ?? ''}`;
 }
 
-/** An agent came to watch what only its upstream knew, or is no longer there: it is the same replica, and nothing happened. */
+/** An agent came to watch what only its upstream knew, or is no longer there, or it moved to another upstream: it is the same replica, and nothing happened. */
 function adopted(look: Look, member: Member): MemberNote | undefined {
   const called = calledThere(look, member);
   if (called === null) return undefined;
-  const ids = Object.keys(look.memory.members).toSorted();
-  const id = ids.find((one) => look.memory.members[one]!.calledThere === called && !look.members.has(one));
-  if (id === undefined) return undefined;
-  const note = { ...look.memory.members[id]!, role: member.role };
+  const absent = byKey(look.memory.members).filter(([id, note]) => note.calledThere === called && !look.members.has(id));
+  const [id, known] = absent.find(([, { upstream }]) => upstream === member.seenBy!.upstream) ?? absent[0] ?? [];
+  if (id === undefined || known === undefined) return undefined;
+  const note = { ...known, role: member.role };
   delete look.memory.members[id];
   look.memory.members[member.id] = note;
   return note;

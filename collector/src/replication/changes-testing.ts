@@ -70,6 +70,8 @@ export class World {
   readonly said: ReplicationChange[] = [];
   readonly servers = new Map<string, Server>();
   readonly clones = new Set<string>();
+  /** Where it is not the name. */
+  readonly applicationNames = new Map<string, string>();
   splitBrain: SplitBrain | undefined;
   synchronous: ClusterFigures['synchronous'];
   rpoBytes: number | undefined = 0;
@@ -189,6 +191,10 @@ export class World {
     };
   }
 
+  #applicationName(name: string): string {
+    return this.applicationNames.get(name) ?? name;
+  }
+
   #verdict(members: readonly Member[]): PrimaryVerdict {
     const primaries = members.filter(({ id, role }) => role === 'primary' && ![...this.clones].map(idOf).includes(id));
     const current = primaries.filter(({ roleIsCurrent }) => roleIsCurrent);
@@ -208,7 +214,8 @@ export class World {
 
   #member(server: Server): Member {
     const upstream = this.servers.get(server.upstream ?? '');
-    const seen = upstream?.document?.replicas.findIndex(({ applicationName }) => applicationName === server.name) ?? -1;
+    const seen =
+      upstream?.document?.replicas.findIndex(({ applicationName }) => applicationName === this.#applicationName(server.name)) ?? -1;
     const isCurrent = server.watched ? server.up && !server.silent : true;
     const role = server.watched ? (server.document?.role ?? 'unknown') : server.role;
     return {
@@ -270,7 +277,7 @@ export class World {
       insufficientPrivilege: false,
       replicas: [...this.servers.values()]
         .filter(({ upstream: of, connected }) => of === server.name && connected)
-        .map((replica) => replicaRow(replica)),
+        .map((replica) => replicaRow(replica, this.#applicationName(replica.name))),
       receiver: isPrimary
         ? null
         : {
@@ -293,9 +300,9 @@ export class World {
   }
 }
 
-const replicaRow = ({ name, address, startedAt }: Server): PostgresReplication['replicas'][number] => ({
+const replicaRow = ({ address, startedAt }: Server, applicationName: string): PostgresReplication['replicas'][number] => ({
   pid: 1,
-  applicationName: name,
+  applicationName,
   clientAddr: address,
   state: 'streaming',
   syncState: 'async',
