@@ -203,7 +203,14 @@ export function mockApi(options: MockApiOptions): MockApi {
     }
     if (path === '/api/telemetry/replication') {
       replicationsServed += 1;
-      return sendJson(request, response, mockReplication(replication, now(), hosts()));
+      const all = mockReplication(replication, now(), hosts());
+      const of = new URL(request.url ?? '/', 'http://mock').searchParams.get('cluster');
+      const clusters = all.clusters.filter(
+        ({ systemIdentifier, name, instances }) =>
+          of === null || [systemIdentifier, name].includes(of) || instances.some(({ node }) => node === of),
+      );
+      if (clusters.length > 0 || of === null) return sendJson(request, response, { at: all.at, clusters });
+      return sendProblem(response, 404, 'cluster_unknown', 'There is no such cluster, server or node here.');
     }
     if (request.method !== 'GET' || !/^\/api\/telemetry\/(?:overview|nodes\/|series)/.test(path)) {
       if (role === 'read' && (request.method !== 'GET' || path === '/api/settings'))

@@ -76,7 +76,8 @@ export interface Api {
 
   /** `query` as `GET /api/telemetry/series` has it. */
   series(query: URLSearchParams, signal?: AbortSignal): Promise<Answer<SeriesResponse>>;
-  replication(signal?: AbortSignal): Promise<Answer<Replication>>;
+  /** Of all clusters, or of those that a system identifier, a cluster's, a server's or a node's name stands for. */
+  replication(cluster: string | undefined, signal?: AbortSignal): Promise<Answer<Replication>>;
   rules(signal?: AbortSignal): Promise<Answer<RuleList>>;
   /** As they stand for one node, every layer applied. */
   rulesFor(node: string, signal?: AbortSignal): Promise<Answer<RulesOfNode>>;
@@ -179,7 +180,7 @@ export function createApi(options: ApiOptions): Api {
     endSilence: (id) => act('DELETE', `/api/silences/${encodeURIComponent(id)}`),
 
     series: (query, signal) => get(`/api/telemetry/series?${query.toString()}`, isSeries, signal),
-    replication: (signal) => get('/api/telemetry/replication', isReplication, signal),
+    replication: (cluster, signal) => get(`/api/telemetry/replication${queryOf({ cluster })}`, isReplication, signal),
     rules: (signal) => get('/api/rules', isRules, signal),
     rulesFor: (node, signal) => get(`/api/rules/applies${queryOf({ node })}`, isRulesOfNode, signal),
     channels: (signal) => get('/api/channels', isChannels, signal),

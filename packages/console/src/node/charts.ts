@@ -281,7 +281,8 @@ function lagChart(server: string, bounds: BoundsInForce): ChartSpec {
       all(found, LAG)
         .slice(0, DEVICES_MOST * 2)
         .map(({ labels, values }, place) => {
-          const same = (metric: string) => found.find((one) => one.metric === metric && one.labels['replica'] === labels['replica'])?.values;
+          const same = (metric: string) =>
+            found.find((one) => one.metric === metric && one.labels['replica'] === labels['replica'])?.values;
           const [least, greatest] = [same(lower), same(upper)];
           const band = least === undefined || greatest === undefined ? {} : { least, greatest };
           return { label: labels['replica'] ?? 'behind the primary', values, ...band, tone: toneOf(place) };

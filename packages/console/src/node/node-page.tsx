@@ -201,7 +201,9 @@ function Body({
       <FileSystems group={group} node={node} bounds={bounds} marks={marksOf(disks)} />
       {rest.map((section) => (
         <Section key={section.id} section={section} group={group} node={node.name} alerts={alerts}>
-          {section.server === undefined ? null : <PostgresServer node={node.name} instance={section.server} observations={detail.observations} />}
+          {section.server === undefined ? null : (
+            <PostgresServer node={node.name} instance={section.server} observations={detail.observations} />
+          )}
           {section.id === 'http' ? <Endpoints latest={detail.latest} bounds={bounds} /> : null}
         </Section>
       ))}

@@ -79,12 +79,12 @@ function Facts({ cluster }: { cluster: ReplicationCluster }): JSX.Element {
   );
 }
 
-/** "3 replicas, furthest ≤ 2 s": what a closed card says. */
+/** "3 replicas, ≤ 2 s behind", the furthest of them: what a closed card says. */
 function summary({ instances }: ReplicationCluster, nowMs: number): string {
   const replicas = instances.filter(({ role }) => role !== 'primary');
   const known = replicas.flatMap(({ lag }) => (lag === null ? [] : [lag]));
   const furthest = known.toSorted((a, b) => (b.upperSeconds ?? Infinity) - (a.upperSeconds ?? Infinity))[0];
-  return `${countOf(replicas.length, 'replica')}${furthest === undefined ? '' : `, ${lagWords(furthest, nowMs).value} behind at most`}`;
+  return `${countOf(replicas.length, 'replica')}${furthest === undefined ? '' : `, ${lagWords(furthest, nowMs).value} behind`}`;
 }
 
 export function ClusterCard(props: { judged: Judged; open: boolean; alone: boolean; nowMs: number; onToggle: () => void }): JSX.Element {

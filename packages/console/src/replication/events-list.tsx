@@ -6,6 +6,7 @@ import { countOf, formatBytes, formatCount, formatDuration } from '../format/qua
 import { Ago, Clock } from '../look/moment.tsx';
 import { SeverityShape } from './marks.tsx';
 import { clusterPath } from './view.ts';
+import './tables.css';
 
 const SHOWN = 30;
 
@@ -44,7 +45,9 @@ const kindText = (kind: string): string => (KIND_WORDS as Record<string, string 
 /** "lostBytes" → "lost bytes: 12 MiB". */
 function detailText(name: string, value: string | number | boolean | null): string | null {
   if (value === null || value === '') return null;
-  const words = name.replaceAll(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`);
+  const words = name
+    .replaceAll(/([A-Z])/g, (letter) => ` ${letter.toLowerCase()}`)
+    .replaceAll(/\b(lsn|wal|rpo)\b/g, (word) => word.toUpperCase());
   if (typeof value !== 'number') return `${words}: ${value}`;
   if (/ bytes( |$)/.test(` ${words}`)) return `${words.replace(/ ?bytes/, '').trim()}: ${formatBytes(value)}`;
   if (words.endsWith(' seconds')) return `${words.slice(0, -8)}: ${formatDuration(value)}`;

@@ -94,11 +94,11 @@ function Empty(): JSX.Element {
       <p>Start the agent of a database server with the address of its PostgreSQL; its replicas and slots are found by themselves.</p>
       <Command
         label="watch a PostgreSQL server"
-        text="tidemark-agent run --postgres 'postgres://tidemark@/postgres?host=/var/run/postgresql'"
+        text={`tidemark-agent run --server ${location.origin} \\\n  --postgres 'postgresql://tidemark@/postgres?host=/var/run/postgresql'`}
       />
       <p class="muted">
-        Agents find local servers by themselves: a node's page names those that are found and not watched, with the very command to watch
-        them. <code>tidemark-agent postgres setup</code> prints the role that the agent needs.
+        Agents look for local servers by themselves, and name those that they find and do not watch, with the command to watch them.{' '}
+        <code>tidemark-agent postgres setup</code> prints the role that the agent needs.
       </p>
     </section>
   );
@@ -153,11 +153,21 @@ function Clusters({ known }: { known: Replication }): JSX.Element {
   const nowMs = Date.parse(known.at);
   const all = judge(known.clusters, nowMs);
   const { cluster: only, text, kind } = view.value;
-  const shown = all.filter(({ cluster }) => (only === null || cluster.systemIdentifier === only) && matches(cluster, text));
+  const shown = all.filter(
+    ({ cluster }) => (only === null || cluster.systemIdentifier === only || cluster.name === only) && matches(cluster, text),
+  );
   const clusters = shown.map(({ cluster }) => cluster);
   const alone = shown.length === 1 && (only !== null || all.length === 1);
-  const isOpen = ({ cluster, problems }: Judged): boolean =>
-    alone || (toggled.value.get(cluster.systemIdentifier) ?? (problems.length > 0 || shown.length <= OPEN_MOST));
+  const isUsuallyOpen = ({ problems }: Judged): boolean => alone || problems.length > 0 || shown.length <= OPEN_MOST;
+  const isOpen = (each: Judged): boolean => alone || (toggled.value.get(each.cluster.systemIdentifier) ?? isUsuallyOpen(each));
+  const drawCard = (each: Judged): JSX.Element => {
+    const id = each.cluster.systemIdentifier;
+    const open = isOpen(each);
+    const toggle = (): void => {
+      toggled.value = new Map(toggled.value).set(id, !open);
+    };
+    return <ClusterCard key={id} judged={each} open={open} alone={alone} nowMs={nowMs} onToggle={toggle} />;
+  };
   const go = (systemIdentifier: string): void => {
     toggled.value = new Map(toggled.value).set(systemIdentifier, true);
     requestAnimationFrame(() => {
@@ -202,24 +212,15 @@ function Clusters({ known }: { known: Replication }): JSX.Element {
       ) : (
         <>
           <Problems judged={shown} onGo={go} />
-          <section class="r-cards" aria-label="Clusters">
+          <section class="r-clusters" aria-label="Clusters">
             <h2 class="unseen">Clusters</h2>
-            {shown.map((each) => {
-              const id = each.cluster.systemIdentifier;
-              const open = isOpen(each);
-              return (
-                <ClusterCard
-                  key={id}
-                  judged={each}
-                  open={open}
-                  alone={alone}
-                  nowMs={nowMs}
-                  onToggle={() => {
-                    toggled.value = new Map(toggled.value).set(id, !open);
-                  }}
-                />
-              );
-            })}
+            {[shown.filter(isUsuallyOpen), shown.filter((each) => !isUsuallyOpen(each))].map((some, place) =>
+              some.length === 0 ? null : (
+                <div key={place} class={place === 0 ? 'r-cards' : 'r-cards r-cards-calm'}>
+                  {some.map(drawCard)}
+                </div>
+              ),
+            )}
           </section>
           <section class="r-section">
             <h2>Instances</h2>

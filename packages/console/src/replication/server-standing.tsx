@@ -17,7 +17,8 @@ function OfReplica({ instance, nowMs }: { instance: ReplicationInstance; nowMs: 
   return (
     <>
       <span>
-        <strong class={level === 'critical' ? 'bad' : level === 'warning' ? 'warn' : undefined}>{lagText(lag, nowMs)}</strong> behind the primary
+        <strong class={level === 'critical' ? 'bad' : level === 'warning' ? 'warn' : undefined}>{lagText(lag, nowMs)}</strong> behind the
+        primary
         {own === null ? '' : `, ${lagText(own, nowMs)} behind its upstream`}
         {eta === null ? '' : `, ${eta}`}
       </span>
@@ -34,7 +35,8 @@ function OfPrimary({ instance, cluster }: { instance: ReplicationInstance; clust
   const { primary, splitBrain, rpoBytes, withoutPrimarySeconds } = cluster;
   const replicas = cluster.instances.filter(({ role }) => role === 'replica').length;
   if (splitBrain) return <strong class="bad">one of several that write: split brain</strong>;
-  if (primary.id !== instance.id) return <strong class="bad">not the primary of this cluster any more: that is {primary.name ?? 'not known'}</strong>;
+  if (primary.id !== instance.id)
+    return <strong class="bad">not the primary of this cluster any more: that is {primary.name ?? 'not known'}</strong>;
   return (
     <>
       <span>
@@ -46,7 +48,7 @@ function OfPrimary({ instance, cluster }: { instance: ReplicationInstance; clust
 }
 
 export function ServerStanding({ node, instance: named }: { node: string; instance: string }): JSX.Element | null {
-  const known = useReplication().known.value;
+  const known = useReplication(node).known.value;
   if (known === null) return null;
   for (const cluster of known.clusters) {
     const instance = cluster.instances.find((each) => each.node === node && each.instance === named);

@@ -10,6 +10,7 @@ import { SLOT_WORDS, SlotShape, StateMark } from './marks.tsx';
 import { sortedInstances, sortedSlots, type InstanceKey, type InstanceRow, type SlotKey, type SlotRow, type Sorting } from './sorting.ts';
 import { MOODS, catchupText, lagText, lagWords, slotDanger, slotMood, upstreamByText } from './words.ts';
 import { clusterPath } from './view.ts';
+import './tables.css';
 
 /** So many rows are drawn at first: what is wrong stands among them. */
 const SHOWN = 60;
@@ -17,27 +18,32 @@ const SHOWN = 60;
 interface Column<Key extends string> {
   key: Key | null;
   title: string;
+  /** Not where the screen is narrow. */
+  aside?: true;
   number?: true;
   hint?: string;
   /** Sorted the large ones first. */
   largeFirst?: true;
 }
 
+const classOf = (number: true | undefined, aside: true | undefined): string | undefined =>
+  aside === true ? 'r-aside' : number === true ? 'number' : undefined;
+
 function Head<Key extends string>({ columns, sorting }: { columns: readonly Column<Key>[]; sorting: Signal<Sorting<Key>> }): JSX.Element {
   const { key: sorted, descending } = sorting.value;
   return (
     <thead>
       <tr>
-        {columns.map(({ key, title, number, hint, largeFirst }) =>
+        {columns.map(({ key, title, number, hint, largeFirst, aside }) =>
           key === null ? (
-            <th key={title} scope="col" class={number === true ? 'number' : undefined} title={hint}>
+            <th key={title} scope="col" class={classOf(number, aside)} title={hint}>
               {title}
             </th>
           ) : (
             <th
               key={title}
               scope="col"
-              class={number === true ? 'number' : undefined}
+              class={classOf(number, aside)}
               aria-sort={sorted === key ? (descending ? 'descending' : 'ascending') : 'none'}
             >
               <button
@@ -101,7 +107,7 @@ function Table<Key extends string, Row>(props: {
 }
 
 const ClusterCell = ({ cluster }: { cluster: ReplicationCluster }): JSX.Element => (
-  <td>
+  <td class="r-aside">
     <a href={clusterPath(cluster.systemIdentifier)}>
       <bdi>{cluster.name}</bdi>
     </a>
@@ -110,8 +116,8 @@ const ClusterCell = ({ cluster }: { cluster: ReplicationCluster }): JSX.Element 
 
 const instanceColumns = (several: boolean): Column<InstanceKey>[] => [
   { key: 'name', title: 'Instance' },
-  ...(several ? [{ key: 'cluster', title: 'Cluster' } as const] : []),
-  { key: 'role', title: 'Role' },
+  ...(several ? [{ key: 'cluster', title: 'Cluster', aside: true } as const] : []),
+  { key: 'role', title: 'Role', aside: true },
   { key: 'state', title: 'State', hint: 'What is wrong first' },
   { key: 'upstream', title: 'Receives from' },
   { key: 'lag', title: 'Behind the primary', number: true, largeFirst: true, hint: 'The age of the oldest WAL that it has not replayed' },
@@ -169,7 +175,7 @@ function InstanceLine({ row, several, nowMs }: { row: InstanceRow; several: bool
         </span>
       </th>
       {several ? <ClusterCell cluster={cluster} /> : null}
-      <td>
+      <td class="r-aside">
         {role === 'unknown' ? 'not known' : role}
         {syncState === null || syncState === 'async' ? null : <span class="r-under">{syncState}</span>}
       </td>
@@ -217,7 +223,7 @@ export function InstancesTable({ clusters, nowMs }: { clusters: readonly Replica
 const slotColumns = (several: boolean): Column<SlotKey>[] => [
   { key: 'name', title: 'Slot' },
   { key: 'instance', title: 'On' },
-  ...(several ? [{ key: null, title: 'Cluster' }] : []),
+  ...(several ? [{ key: null, title: 'Cluster', aside: true } as const] : []),
   { key: 'status', title: 'Use', hint: 'What is wrong first' },
   { key: 'retained', title: 'Keeps', number: true, largeFirst: true, hint: 'WAL that is kept for it' },
   { key: 'held', title: 'Oldest of it', number: true, largeFirst: true, hint: 'The age of the oldest WAL it keeps' },

@@ -14,6 +14,7 @@ import { edgePath, type Box } from './layout.ts';
 import { SLOT_WORDS, SlotShape, StateMark } from './marks.tsx';
 import { MEASURES, pictureOf, type Ghost, type Member, type Picture } from './picture.ts';
 import { catchupText, formatShortMinute, lagWords, slotDanger, slotMood } from './words.ts';
+import './topology.css';
 
 const narrow = typeof matchMedia === 'function' ? matchMedia('(max-width: 640px)') : null;
 const isNarrow = signal(narrow?.matches === true);

@@ -38,4 +38,5 @@ export function matches(cluster: ReplicationCluster, text: string): boolean {
 }
 
 /** The address of one cluster. */
-export const clusterPath = (systemIdentifier: string): string => `/replication${viewQuery({ cluster: systemIdentifier, text: '', kind: null })}`;
+export const clusterPath = (systemIdentifier: string): string =>
+  `/replication${viewQuery({ cluster: systemIdentifier, text: '', kind: null })}`;
