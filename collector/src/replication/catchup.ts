@@ -6,9 +6,11 @@
 import { lsnAt } from './lag.ts';
 import type { Track } from './model.ts';
 
-const POINTS = 10;
+const POINTS = 8;
 /** Less than this says nothing about a rate. */
 const SPAN_MS_MIN = 16_000;
+/** Samples farther apart than this have lost some between them. */
+const SAMPLES_APART_MS = 5_000;
 /** For what moves all the time. */
 export const WINDOW_MS = 90_000;
 /** For what comes in segments, from an archive. */
@@ -20,16 +22,24 @@ export interface Point {
 }
 
 /** Where a track stood at evenly spaced moments up to `until`, oldest first, each with its newest sample. */
-export function pointsOf(track: Track | undefined, until: number, windowMs: number): Point[] {
+function pointsOf(track: Track | undefined, until: number, windowMs: number): Point[] {
   const points: Point[] = [];
   const from = Math.max(track?.oldest?.at ?? Number.POSITIVE_INFINITY, until - windowMs);
   if (track === undefined || !Number.isFinite(from) || from > until) return points;
   for (let i = 0; i < POINTS; i++) {
     const at = from + ((until - from) * i) / (POINTS - 1);
-    const low = lsnAt(track, at);
-    if (low !== undefined) points.push({ at, lsn: low });
+    const point = pointAt(track, at);
+    if (point !== undefined) points.push(point);
   }
   return points;
+}
+
+/** Where a track stood, with the time of the sample that says so: between two samples a position is older than the moment asked for. */
+function pointAt(track: Track | undefined, at: number): Point | undefined {
+  const lsn = lsnAt(track, at);
+  if (track === undefined || lsn === undefined) return undefined;
+  const sampledAt = track.passed(lsn).notBefore;
+  return { at: sampledAt < at && at - sampledAt <= SAMPLES_APART_MS ? sampledAt : at, lsn };
 }
 
 /** Bytes a second, by Theil and Sen: the median of the slopes of all pairs. Undefined for too short a time. */
@@ -39,16 +49,22 @@ export function rateOf(points: readonly Point[]): number | undefined {
   const offsets = points.map(({ lsn }) => Number(lsn - first.lsn));
   const slopes: number[] = [];
   for (let i = 0; i < points.length; i++)
-    for (let j = i + 1; j < points.length; j++) slopes.push((offsets[j]! - offsets[i]!) / (points[j]!.at - points[i]!.at));
+    for (let j = i + 1; j < points.length; j++) {
+      const ms = points[j]!.at - points[i]!.at;
+      if (ms > 0) slopes.push((offsets[j]! - offsets[i]!) / ms);
+    }
   slopes.sort((a, b) => a - b);
   const middle = slopes.length >> 1;
   const median = slopes.length % 2 === 1 ? slopes[middle]! : (slopes[middle - 1]! + slopes[middle]!) / 2;
   return median * 1_000;
 }
 
-/** The rate over a window up to a moment. */
-export function rateAt(track: Track | undefined, until: number, windowMs = WINDOW_MS): number | undefined {
-  return rateOf(pointsOf(track, until, windowMs));
+/** Bytes a second on the average over a window up to a moment: what bursts add up to. Undefined for too short a time. */
+export function averageAt(track: Track | undefined, until: number, windowMs = WINDOW_MS): number | undefined {
+  const first = pointAt(track, Math.max(track?.oldest?.at ?? until, until - windowMs));
+  const last = pointAt(track, until);
+  if (first === undefined || last === undefined || last.at - first.at < SPAN_MS_MIN) return undefined;
+  return (Number(last.lsn - first.lsn) * 1_000) / (last.at - first.at);
 }
 
 export interface Backlog {
@@ -98,9 +114,6 @@ export function ratesSince(
   while (start + 1 < mine.length && mine[start + 1]!.lsn === mine[start]!.lsn) start++;
   const isMoving = start + 1 < mine.length && until - mine[start]!.at >= SPAN_MS_MIN;
   const moments = isMoving ? mine.slice(start) : mine;
-  const theirs = moments.flatMap(({ at }): Point[] => {
-    const low = lsnAt(head, at);
-    return low === undefined ? [] : [{ at, lsn: low }];
-  });
+  const theirs = moments.flatMap(({ at }) => pointAt(head, at) ?? []);
   return { drain: rateOf(moments), generation: rateOf(theirs) };
 }

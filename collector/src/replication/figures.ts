@@ -3,7 +3,7 @@
  * missing. Pure: it reads topology and tracks and no clock; where nobody knows it says nothing rather than 0.
  */
 import { bytesBetween, parseLsn, type ReplicaView } from '@tidemark/protocol';
-import { catchupOf, rateAt, ratesSince, WINDOW_MS, WINDOW_MS_COARSE, type Catchup } from './catchup.ts';
+import { averageAt, catchupOf, ratesSince, WINDOW_MS, WINDOW_MS_COARSE, type Catchup } from './catchup.ts';
 import { rpoBytesOf, synchronousOf } from './durability.ts';
 import { excessOf, lagOf, lsnAt, standingByAgent, standingBySender, standingWhileDown, type HeadClock, type Standing } from './lag.ts';
 import type {
@@ -199,7 +199,7 @@ class Look {
     if (member.role === 'subscriber') return undefined;
     const track =
       member.role === 'primary' ? this.#tracks.head(member.id) : (this.#tracks.replayed(member.id) ?? this.#tracks.reported(member.id));
-    return rateAt(track, track?.newest?.at ?? 0, isFromArchive ? WINDOW_MS_COARSE : WINDOW_MS);
+    return averageAt(track, track?.newest?.at ?? 0, isFromArchive ? WINDOW_MS_COARSE : WINDOW_MS);
   }
 
   /** What has not come, and what has come and is not replayed; at one moment of which both sides are known. */

@@ -3,7 +3,7 @@
  * nobody takes it away: the slot is lost, or the disk is full. A slot whose consumer keeps up is in no danger.
  */
 import { bytesBetween, parseLsn, type PostgresReplication } from '@tidemark/protocol';
-import { rateAt, WINDOW_MS_COARSE } from './catchup.ts';
+import { averageAt, WINDOW_MS_COARSE } from './catchup.ts';
 import { lagOf, type HeadClock } from './lag.ts';
 import type { InstanceId, LagBounds, Member, SlotFigures, Track, TrackReader } from './model.ts';
 
@@ -22,8 +22,8 @@ export function slotsOf(member: Member, tracks: TrackReader, clock: HeadClock): 
   if (document === undefined || upAt === undefined || document.slots.length === 0) return [];
   const head = tracks.head(member.id);
   const until = head?.newest?.at ?? upAt;
-  const rate = rateAt(head, until, WINDOW_MS_COARSE);
-  const recent = rateAt(head, until);
+  const rate = averageAt(head, until, WINDOW_MS_COARSE);
+  const recent = averageAt(head, until);
   return document.slots.map((slot) => {
     const usedBy = member.slotUsers.get(slot.name);
     const kept = keptOf(slot, head, clock, upAt);
@@ -81,7 +81,7 @@ function growthOf(known: {
   if (!isBehind) return undefined;
   // Both over the same short time: one that has begun to catch up is in no danger.
   const consumer = usedBy === undefined ? undefined : tracks.head(usedBy);
-  const taken = rateAt(consumer, consumer?.newest?.at ?? 0);
+  const taken = averageAt(consumer, consumer?.newest?.at ?? 0);
   const growth = (taken === undefined ? rate : (recent ?? rate)) - (taken ?? 0);
   return growth >= RATE_MIN ? growth : undefined;
 }
