@@ -5,7 +5,9 @@ import type { ReplicationChange } from './model.ts';
 import { INTERVAL_MS, World, idOf, slot } from './changes-testing.ts';
 
 const NAMES = ['a', 'b', 'c', 'd', 's1', 's2'] as const;
-const RUNS = { numRuns: 40 };
+/** For a machine that has more to do. */
+const PATIENCE_MS = 90_000;
+const RUNS = { numRuns: 25 };
 
 type Action = (world: World) => void;
 const name = fc.constantFrom(...NAMES);
@@ -139,27 +141,31 @@ function shuffled(value: unknown): unknown {
 
 const RESOLUTIONS = new Set(['promotion', 'switchover', 'failover']);
 
-test('a key is of one happening: said again only to say something else, of the same instance, at the same time', () => {
-  fc.assert(
-    fc.property(history, (actions) => {
-      const world = newWorld();
-      const known = new Map<string, ReplicationChange>();
-      run(world, actions, (changes) => {
-        for (const change of changes) {
-          const before = known.get(change.key);
-          known.set(change.key, change);
-          if (before === undefined) continue;
-          expect(change.instanceId).toBe(before.instanceId);
-          expect([change.kind, change.text, change.details]).not.toEqual([before.kind, before.text, before.details]);
-          if (change.kind !== before.kind) expect([RESOLUTIONS.has(change.kind), RESOLUTIONS.has(before.kind)]).toEqual([true, true]);
-        }
-      });
-    }),
-    RUNS,
-  );
-});
+test(
+  'a key is of one happening: said again only to say something else, of the same instance, at the same time',
+  { timeout: PATIENCE_MS },
+  () => {
+    fc.assert(
+      fc.property(history, (actions) => {
+        const world = newWorld();
+        const known = new Map<string, ReplicationChange>();
+        run(world, actions, (changes) => {
+          for (const change of changes) {
+            const before = known.get(change.key);
+            known.set(change.key, change);
+            if (before === undefined) continue;
+            expect(change.instanceId).toBe(before.instanceId);
+            expect([change.kind, change.text, change.details]).not.toEqual([before.kind, before.text, before.details]);
+            if (change.kind !== before.kind) expect([RESOLUTIONS.has(change.kind), RESOLUTIONS.has(before.kind)]).toEqual([true, true]);
+          }
+        });
+      }),
+      RUNS,
+    );
+  },
+);
 
-test('looking again says nothing', () => {
+test('looking again says nothing', { timeout: PATIENCE_MS }, () => {
   fc.assert(
     fc.property(history, (actions) => {
       const world = newWorld();
@@ -169,7 +175,7 @@ test('looking again says nothing', () => {
   );
 });
 
-test('what is remembered may go through the database between any two looks', () => {
+test('what is remembered may go through the database between any two looks', { timeout: PATIENCE_MS }, () => {
   fc.assert(
     fc.property(history, (actions) => {
       const [inMemory, kept] = [newWorld(), newWorld()];
@@ -184,7 +190,7 @@ test('what is remembered may go through the database between any two looks', () 
   );
 });
 
-test('what ends has begun, and begins again only after it ended', () => {
+test('what ends has begun, and begins again only after it ended', { timeout: PATIENCE_MS }, () => {
   const PAIRS = [
     ['slot_inactive', 'slot_active'],
     ['archiver_failing', 'archiver_recovered'],
@@ -214,7 +220,7 @@ test('what ends has begun, and begins again only after it ended', () => {
   );
 });
 
-test('every event is whole: a sentence without holes, a time that has been, plain details', () => {
+test('every event is whole: a sentence without holes, a time that has been, plain details', { timeout: PATIENCE_MS }, () => {
   fc.assert(
     fc.property(history, (actions) => {
       const world = newWorld();
@@ -236,7 +242,7 @@ test('every event is whole: a sentence without holes, a time that has been, plai
   );
 });
 
-test('nobody is called a second writer while there was never more than one', () => {
+test('nobody is called a second writer while there was never more than one', { timeout: PATIENCE_MS }, () => {
   const harmless = fc.array(
     fc.tuple(
       action.filter(({ say }) => !/^(promote|split|diverge|start|.* follows)/.test(say)),
@@ -265,7 +271,7 @@ test('nobody is called a second writer while there was never more than one', () 
   );
 });
 
-test('a million strangers leave a small memory', () => {
+test('a million strangers leave a small memory', { timeout: PATIENCE_MS }, () => {
   const world = newWorld();
   for (let round = 0; round < 30; round++) {
     for (let i = 0; i < 100; i++) {

@@ -277,7 +277,7 @@ function unexpected(look: Look, note: PromotionNote): void {
   const isBack = look.isPrimaryNow(old) && (old.sighting.upAt ?? 0) > note.at + CLOCKS_MS;
   const follower = look.watched.find(
     (one) =>
-      one.upstream?.connected === true && one.upstream.id !== note.id && (one.upstream.id ?? null) === former.id && isAfter(one, note),
+      one.upstream?.connected === true && one.upstream.id !== note.id && (one.upstream.id ?? null) === former.id && heardAfter(one, note),
   );
   if (!isBack && follower === undefined) return;
   note.wasDisputed = true;
@@ -301,5 +301,8 @@ function unexpected(look: Look, note: PromotionNote): void {
   });
 }
 
-const isAfter = ({ sighting, roleIsCurrent }: Member & { sighting: Sighting }, note: PromotionNote): boolean =>
-  roleIsCurrent && !sighting.silent && sighting.newest.up && (sighting.upAt ?? 0) > note.at + CLOCKS_MS;
+/** It heard from its upstream after the promotion: a receiver whose sender has vanished looks connected for a minute. */
+function heardAfter({ sighting, roleIsCurrent }: Member & { sighting: Sighting }, note: PromotionNote): boolean {
+  const agoMs = documentNow(sighting)?.receiver?.lastMessageAgoMs ?? null;
+  return roleIsCurrent && agoMs !== null && (sighting.upAt ?? 0) - agoMs > note.at + CLOCKS_MS;
+}

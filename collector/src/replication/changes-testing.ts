@@ -37,6 +37,7 @@ export interface Server {
   recoveryEnd: bigint | undefined;
   upstream: string | undefined;
   connected: boolean;
+  lastMessageAgoMs: number;
   diverged: Member['diverged'];
   slots: Slot[];
   archiver: NonNullable<PostgresReplication['archiver']> | null;
@@ -93,6 +94,7 @@ export class World {
       recoveryEnd: undefined,
       upstream: undefined,
       connected: more.upstream !== undefined,
+      lastMessageAgoMs: 100,
       diverged: undefined,
       slots: [],
       archiver: null,
@@ -292,6 +294,7 @@ export class World {
             receivedTimeline: server.timeline,
             latestEndLsn: server.connected && upstream !== undefined ? formatLsn(upstream.lsn) : null,
             latestEndTime: null,
+            lastMessageAgoMs: server.connected ? server.lastMessageAgoMs : null,
           },
       machine: { hostname: server.name, addresses: [server.address], port: 5432 },
       slots: [...server.slots],

@@ -220,6 +220,22 @@ describe('promotions (rows 8, 9, 10)', () => {
     expect(only(world.step(), 'unexpected_primary').text).toContain('b still streams from a');
   });
 
+  test('a receiver whose sender has vanished without a word still looks connected, and is no second primary', () => {
+    const world = usualWorld();
+    world.set('a', { silent: true });
+    for (let agoMs = 5_000; agoMs <= 20_000; agoMs += 5_000) {
+      for (const name of ['b', 'd']) world.set(name, { lastMessageAgoMs: agoMs });
+      world.step();
+    }
+    world.promote('b');
+    for (let agoMs = 25_000; agoMs <= 60_000; agoMs += 5_000) {
+      world.set('d', { lastMessageAgoMs: agoMs });
+      world.step();
+    }
+    expect(kinds(world.said)).not.toContain('unexpected_primary');
+    only(world.said, 'failover');
+  });
+
   test('row 9: two promoted apart have the same timeline and are two happenings', () => {
     const world = usualWorld();
     world.stop('a');
