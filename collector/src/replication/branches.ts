@@ -56,13 +56,13 @@ export function branchesOfPrimary(subject: Subject, memory: MemberMemory | undef
 }
 
 /**
- * The history of a replica: its upstream's, once it streams the same timeline from there. Not so when both are on the same
- * number of two branches, and this one had gone further than where they part: PostgreSQL would not notice, and it needs a
- * restart to be rewound.
+ * The history of a replica: its upstream's, once it streams the same timeline from there. When both are on the same number
+ * of two branches PostgreSQL itself does not notice, and streams what can never be replayed: then it takes replay to believe it.
  */
 export function branchesOfReplica(
   subject: Subject,
   memory: MemberMemory | undefined,
+  upstreamId: InstanceId | undefined,
   upstream: MemberMemory | undefined,
 ): readonly Branch[] {
   const own = memory?.branches ?? [];
@@ -71,10 +71,20 @@ export function branchesOfReplica(
   const fork = forkOf(own, theirs);
   if (fork === undefined) return own;
   const isSameNumber = fork.one !== undefined && fork.one.timeline === fork.other?.timeline;
-  const sameRun = memory?.startedAt !== undefined && memory.startedAt === subject.document?.startedAt;
   const had = parseLsn(memory?.lastLsn);
-  const hadPassed = fork.lsn !== undefined && had !== undefined && had > fork.lsn;
-  return isSameNumber && sameRun && hadPassed ? own : theirs;
+  const hadPassed = fork.lsn === undefined || had === undefined || had > fork.lsn;
+  return isSameNumber && hadPassed && !isReplaying(subject, memory, upstreamId) ? own : theirs;
+}
+
+/** It has all that its upstream has, or has gone on since it was seen to stream from there. */
+function isReplaying(subject: Subject, memory: MemberMemory | undefined, upstreamId: InstanceId | undefined): boolean {
+  const receiver = subject.document?.receiver;
+  const replayed = parseLsn(receiver?.replayLsn);
+  if (replayed === undefined) return false;
+  if (replayed === parseLsn(receiver?.latestEndLsn)) return true;
+  const before = parseLsn(memory?.replayedLsn);
+  const sameRun = memory?.startedAt !== undefined && memory.startedAt === subject.document?.startedAt;
+  return sameRun && memory.lastUpstream === upstreamId && before !== undefined && replayed > before;
 }
 
 export interface Divergence {

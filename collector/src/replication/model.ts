@@ -125,6 +125,8 @@ export interface MemberMemory {
   readonly primarySince?: number | undefined;
   /** The same, and watched all the while: who comes back after a silence comes last. */
   readonly writingSince?: number | undefined;
+  /** Of a replica: how far it had replayed. */
+  readonly replayedLsn?: string | undefined;
   /** When `lastLsn` last rose. */
   readonly movedAt?: number | undefined;
   /** The promotions that its history is made of, oldest first, as far as they were seen. */

@@ -71,7 +71,7 @@ function withDocument(subject: Subject, subjects: readonly Subject[], edges: Edg
   const branches =
     role === 'primary'
       ? branchesOfPrimary(subject, memory)
-      : branchesOfReplica(subject, memory, upstreamId === undefined ? undefined : next[upstreamId]);
+      : branchesOfReplica(subject, memory, upstreamId, upstreamId === undefined ? undefined : next[upstreamId]);
   const own = branches.at(-1);
   const isPromoted = role === 'primary' && own !== undefined && own.by === id && own.timeline === timeline;
   const wasPrimary = memory?.lastRole === 'primary';
@@ -92,6 +92,7 @@ function withDocument(subject: Subject, subjects: readonly Subject[], edges: Edg
     forkLsn: isPromoted ? own.forkLsn : undefined,
     timeline,
     lastLsn: furthest,
+    replayedLsn: document.receiver?.replayLsn ?? undefined,
     movedAt: hasMoved && memory !== undefined ? upAt : memory?.movedAt,
     primarySince: role !== 'primary' ? undefined : wasPrimary && sameRun ? (memory.primarySince ?? upAt) : upAt,
     writingSince: role !== 'primary' ? undefined : writingSince(subject, sameRun, isPromoted, subjects),

@@ -39,7 +39,7 @@ export interface FollowOptions {
 export class Server {
   readonly name: string;
   readonly node: { readonly id: number; readonly name: string };
-  readonly options: ServerOptions;
+  options: ServerOptions;
   running = true;
   role: 'primary' | 'replica' = 'primary';
   timeline = 1;
