@@ -14,3 +14,4 @@ export { Tracks } from './replication/tracks.ts';
 export { ReplicationView } from './replication/view.ts';
 export { clusterTopology } from './replication/topology.ts';
 export type { ClusterTopology, MemberMemory, Sighting } from './replication/model.ts';
+export { REPLICATION_SERIES } from './replication/series.ts';

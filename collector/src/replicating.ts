@@ -4,7 +4,7 @@
  */
 import { sentenceOf, type Clock, type Log } from '@tidemark/service';
 import { ProblemError } from '@tidemark/protocol';
-import { Counter, Gauge, type Registry } from 'prom-client';
+import { Gauge, type Registry } from 'prom-client';
 import type { Database } from './db/pool.ts';
 import type { EventHub } from './events/hub.ts';
 import type { FleetDirectory } from './fleet/directory.ts';
@@ -86,17 +86,8 @@ export function registerReplication(components: Components, { view, events }: Pi
 }
 
 /** What is counted of it, for the collector's own page of metrics. */
-export function countReplication(registry: Registry, { view, events, tracks }: Pick<Replicating, 'view' | 'events' | 'tracks'>): void {
+export function countReplication(registry: Registry, { view, tracks }: Pick<Replicating, 'view' | 'tracks'>): void {
   const registers = [registry];
-  const happened = new Counter({
-    name: 'tidemark_replication_events_total',
-    help: 'Replication events since the start of the collector, by cluster and kind.',
-    labelNames: ['cluster', 'kind'],
-    registers,
-  });
-  events.onRecorded(({ systemIdentifier, kind }, how) => {
-    if (how === 'new') happened.inc({ cluster: systemIdentifier, kind });
-  });
   const instances: Gauge = new Gauge({
     name: 'tidemark_collector_postgres_servers',
     help: 'PostgreSQL servers whose replication is followed.',

@@ -9,9 +9,10 @@ import type { Dashboard } from '@grafana/grafana-foundation-sdk/dashboard';
 import { fleet } from './fleet.ts';
 import { node } from './node.ts';
 import { postgresql } from './postgresql.ts';
+import { replication } from './replication.ts';
 import { store } from './store.ts';
 
-export const DASHBOARDS: Readonly<Record<string, () => Dashboard>> = { fleet, node, postgresql, store };
+export const DASHBOARDS: Readonly<Record<string, () => Dashboard>> = { fleet, node, postgresql, replication, store };
 /** Where the generated files lie. */
 export const DASHBOARDS_DIR = fileURLToPath(new URL('../json/', import.meta.url));
 

@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { testCertificate } from '@tidemark/collector';
+import { REPLICATION_SERIES, testCertificate } from '@tidemark/collector';
 import { DASHBOARDS, dashboardJson, staleDashboards, writeDashboards } from '@tidemark/dashboards';
 import type { AlertList, Overview } from '@tidemark/protocol';
 import pg from 'pg';
@@ -199,7 +199,7 @@ describe('the dashboards in use', () => {
     mkdirSync(join(directory, 'collector'));
     cluster = new PostgresCluster();
     [primary, collector] = await Promise.all([
-      cluster.startPrimary({ version: PostgresCluster.versions().at(-1)!, name: 'primary' }),
+      cluster.startPrimary({ version: PostgresCluster.versions().at(-1)!, name: 'primary', settings: { wal_level: 'logical' } }),
       startCollector({ dataDir: join(directory, 'collector') }),
     ]);
     standby = await cluster.addStandby(primary, { name: 'standby', slot: 'standby' });
@@ -226,6 +226,13 @@ describe('the dashboards in use', () => {
     });
     await waitUntil(async () => (await overview()).nodes.find(({ name }) => name === 'db1')?.postgres[0]?.replicas.length === 1, {
       what: 'the replica to be seen',
+      timeoutMs: 60_000,
+    });
+    // What a dashboard about replication has lines for: somebody that commits wait for, a logical slot, and that it was made.
+    await cluster.configure(primary, { synchronous_standby_names: 'standby' });
+    await cluster.sql(primary, "SELECT pg_create_logical_replication_slot('consumer', 'test_decoding')");
+    await waitUntil(async () => (await prometheus.query('tidemark_replication_events_total{kind="slot_created"}')).length > 0, {
+      what: 'the slot to be an event',
       timeoutMs: 60_000,
     });
   });
@@ -287,8 +294,17 @@ describe('the dashboards in use', () => {
   const tellsOf = (file: string, prefix: string): boolean =>
     !prefix.startsWith('node_vmstat_') || readFileSync(file, 'utf8').includes(prefix.slice('node_vmstat_'.length));
 
+  /** Drawn only for a slot that is in danger: then that Prometheus understands the question, and that there is such a series, is all. */
+  const IN_DANGER = /^(tidemark_replication_slot_(?:lost_in|disk_full_in)_seconds)\{[^{}]*\}$/;
+
   async function expectData(what: string, expr: string, instant: boolean): Promise<void> {
     if (!isTold(expr)) return;
+    const danger = IN_DANGER.exec(expr)?.[1];
+    if (danger !== undefined) {
+      await values(expr, instant);
+      expect(REPLICATION_SERIES.map(({ name }) => name)).toContain(danger);
+      return;
+    }
     // No operation took no time, and nothing of no swap is no share: Grafana draws nothing, and is right.
     const mayBeNoNumber = / \/ /.test(expr) && /time_seconds_total|Swap/.test(expr);
     await waitUntil(

@@ -23,7 +23,7 @@ ${HEADER_NOTE}
 apiVersion: 1
 
 datasources:
-  # For the dashboards fleet, node and postgresql. Leave it out when your Prometheus is a data source already.
+  # For the dashboards fleet, node, postgresql and replication. Leave it out when your Prometheus is a data source already.
   - name: Tidemark Prometheus
     uid: tidemark-prometheus
     type: prometheus

@@ -27,6 +27,7 @@ test('every dashboard of the list is there, as JSON with the title that the list
     ['fleet', 'tidemark-fleet', 'Prometheus'],
     ['node', 'tidemark-node', 'Prometheus'],
     ['postgresql', 'tidemark-postgresql', 'Prometheus'],
+    ['replication', 'tidemark-replication', 'Prometheus'],
     ['store', 'tidemark-store', 'PostgreSQL'],
   ]);
   for (const { title, url } of dashboards) {

@@ -108,6 +108,13 @@ const changes = gauge(
   'counter',
 );
 
+const events = gauge(
+  'tidemark_replication_events_total',
+  '',
+  'Replication events of the cluster since it is known, by kind. Told by its primary, or by the first of its servers.',
+  'counter',
+);
+
 /** Series of which the look that they come from has a sentence to say. */
 export const EXPLAINED: ReadonlySet<string> = new Set(
   [
@@ -138,6 +145,8 @@ export interface ClusterDuty {
   readonly losses: readonly { readonly lostNode: string; readonly ms: number }[];
   readonly rpoBytes: number | undefined;
   readonly topologyChanges: number;
+  /** How often each kind of event happened; undefined: another server tells. */
+  readonly events: ReadonlyMap<string, number> | undefined;
 }
 
 /** A block in the making: series and values position for position. */
@@ -235,6 +244,7 @@ export class SeriesWriter {
     block.add(splitBrain, duty.isIntruder ? 1 : 0);
     if (duty.rpoBytes !== undefined) block.add(rpo, duty.rpoBytes);
     block.add(changes, duty.topologyChanges);
+    for (const [kind, count] of duty.events ?? []) block.addOfCluster(events, count, [['kind', kind]]);
     // About another server than this one: it must not disagree with what that is called.
     for (const { lostNode, ms } of duty.losses) block.addOfCluster(withoutPrimary, ms / 1_000, [[LOST_NODE, lostNode]]);
     return { layout: this.#layoutOf(member.id, instance, block.series), values: block.values };

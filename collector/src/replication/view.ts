@@ -48,6 +48,8 @@ export interface ReplicationKeeper {
   save(systemIdentifier: string, topology: Readonly<Record<InstanceId, MemberMemory>>, changes: ChangeMemory): void;
   record(changes: readonly ReplicationChange[]): void;
   recent(systemIdentifier: string, limit: number): ReplicationCluster['events'];
+  /** How often each kind of event happened; never falls. */
+  counts(systemIdentifier: string): ReadonlyMap<string, number>;
   /** The cluster that an instance was last seen in. */
   clusterOf(id: InstanceId): string | undefined;
 }
@@ -421,6 +423,7 @@ export class ReplicationView {
       losses: state.losses.toldBy(member.id, this.#options.clock.wallMs()),
       rpoBytes: isTeller ? figures.rpoBytes : undefined,
       topologyChanges: this.#topologyChanges.get(member.id) ?? 0,
+      events: isTeller ? this.#options.keeper.counts(state.systemIdentifier) : undefined,
     };
   }
 

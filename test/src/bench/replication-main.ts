@@ -33,6 +33,7 @@ const view = new ReplicationView({
     save: () => {},
     record: () => {},
     recent: () => [],
+    counts: () => new Map(),
     clusterOf: () => undefined,
   },
   fleet: { byId: (id) => records.get(id) },
