@@ -67,6 +67,21 @@ describe('the primary is heard', () => {
     expect(lag!.upper - lag!.lower).toBeLessThanOrEqual(RESOLUTION);
   });
 
+  test('a question that took long says where it stood, and not well when', () => {
+    const tracks = new TestTracks();
+    tracks.fill('head', 'a', 0, 400, (second) => second);
+    // 100 s behind until 399; within the last question it replays all of that.
+    for (const what of ['head', 'replayed'] as const) {
+      tracks.add(what, 'b', at(398), lsn(298));
+      tracks.add(what, 'b', at(400), lsn(400), 1_500);
+    }
+    expect(pair(tracks, { second: 400 }).lag!.upper).toBeGreaterThanOrEqual(100_000);
+    const quick = new TestTracks();
+    quick.fill('head', 'a', 0, 400, (second) => second);
+    quick.follow('b', 0, 400, (second) => second - 100);
+    expect(pair(quick, { second: 400 }).lag!.upper).toBeLessThanOrEqual(100_000 + RESOLUTION);
+  });
+
   test('the receiver is dead and both of its positions stand still: it grows as soon as the primary writes', () => {
     const tracks = new TestTracks();
     tracks.fill('head', 'a', 0, 2_400, (second) => (second <= 100 ? 5 : 5 + (second - 100)));
@@ -215,6 +230,15 @@ describe('nobody watches the primary', () => {
     expect(lag!.lower).toBeGreaterThan(295_000);
     expect(lag!.upper).toBeLessThan(305_000);
     expect(lag!.source).toBe('standby');
+  });
+
+  test('a message may have been on its way while the primary wrote on', () => {
+    const tracks = new TestTracks();
+    // Sent at 98.5, before the primary wrote at 98.6; it came at 100.
+    tracks.add('sender', 'b', at(90), lsn(5));
+    tracks.add('sender', 'b', at(100), lsn(5));
+    tracks.follow('b', 0, 100, () => 5);
+    expect(alone(tracks, 100).lag!.upper).toBeGreaterThanOrEqual(1_400);
   });
 
   test('its receiver is dead: unknown since the last message', () => {
