@@ -77,15 +77,24 @@ function splitWhy(ordered: readonly Subject[], rightful: Subject, forkLsn: bigin
   const names = ordered.map(({ name }) => name);
   const listed = `${names.slice(0, -1).join(', ')} and ${names.at(-1)!}`;
   const from = Math.max(...ordered.map(({ id }) => memory[id]?.primarySince ?? 0));
-  const writing = ordered.filter(({ id }) => (memory[id]?.movedAt ?? 0) > from);
-  const wrote =
+  const writing = ordered.filter(({ id }) => (memory[id]?.movedAt ?? 0) > from).map(({ name }) => name);
+  const written =
     writing.length === ordered.length
-      ? 'all of them have written since'
+      ? `${ordered.length === 2 ? 'both' : 'all'} have written since`
       : writing.length === 0
         ? 'none has been seen to write since'
-        : `${writing.map(({ name }) => name).join(', ')} has been seen to write since`;
-  const parted = forkLsn === undefined ? '' : ` their histories part at ${formatLsn(forkLsn)},`;
-  return `${listed} report as primaries of one history at the same time,${parted} ${ordered.length === 2 ? wrote.replace('all of them', 'both') : wrote}; ${rightful.name} was the primary first, or is the one that is followed.`;
+        : `${writing.join(', ')} has been seen to write since`;
+  const tail = forkLsn === undefined ? written : `their histories part at ${formatLsn(forkLsn)}, and ${written}`;
+  return `${listed} are primaries of one history at the same time: ${cameBetween(ordered[0]!, rightful, memory)}; ${tail}.`;
+}
+
+function cameBetween(intruder: Subject, rightful: Subject, memory: Memories): string {
+  const [one, other] = [memory[intruder.id], memory[rightful.id]];
+  const [since, before] = [one?.writingSince ?? 0, other?.writingSince ?? 0];
+  if (since > before && one?.promotedAt === since) return `${intruder.name} was promoted while ${rightful.name} was one`;
+  if (since > before && other?.promotedAt !== undefined) return `${intruder.name} came back after ${rightful.name} had been promoted`;
+  if (since < before) return `${rightful.name} was promoted while ${intruder.name} was one, and the replicas follow ${rightful.name}`;
+  return `${rightful.name} is the one that replicas follow, or is on the later timeline`;
 }
 
 /** Each was a primary at a moment that lies within the time for which the other is known to have been one without a break. */

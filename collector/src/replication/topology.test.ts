@@ -98,7 +98,9 @@ describe('failures', () => {
     world.write(b);
     const cluster = world.round();
     expect(cluster.splitBrain?.primaries).toEqual([a.id, b.id]);
-    expect(cluster.splitBrain?.why).toContain('both have written since');
+    expect(cluster.splitBrain?.why).toBe(
+      'a and b are primaries of one history at the same time: a came back after b had been promoted; their histories part at 0/3000000, and both have written since.',
+    );
     expect(cluster.splitBrain?.forkLsn).toBe(b.recoveryEnd);
     expect(cluster.primary).toMatchObject({ id: b.id, certainty: 'disputed' });
     world.stop(a);
@@ -114,6 +116,9 @@ describe('failures', () => {
     world.write(d);
     const cluster = world.round();
     expect(cluster.splitBrain?.primaries).toEqual([d.id, a.id]);
+    expect(cluster.splitBrain?.why).toContain(
+      'd was promoted while a was one; their histories part at 0/3000000, and both have written since.',
+    );
     expect(cluster.splitBrain?.forkLsn).toBe(d.recoveryEnd);
     expect(cluster.primary).toMatchObject({ id: a.id, certainty: 'disputed' });
   });
@@ -326,6 +331,7 @@ describe('who is primary', () => {
     world.round();
     const cluster = world.round();
     expect(cluster.splitBrain?.primaries).toEqual([a.id, b.id]);
+    expect(cluster.splitBrain?.why).toContain('b was promoted while a was one, and the replicas follow b');
     expect(cluster.primary).toMatchObject({ id: b.id, certainty: 'disputed' });
   });
 
