@@ -18,6 +18,8 @@ import { LiveView } from '../collector/dist/live/live-view.js';
 import { MetricsPage } from '../collector/dist/live/metrics-page.js';
 import { OwnMetrics } from '../collector/dist/live/own-metrics.js';
 import { describeApi } from '../collector/dist/openapi.js';
+import { REPLICATION_SERIES } from '../collector/dist/replication/series.js';
+import { countReplication } from '../collector/dist/replicating.js';
 import { rulesReference } from '../collector/dist/rules/reference.js';
 import { DASHBOARDS, dashboardJson } from '../dashboards/dist/index.js';
 import { PROBLEMS } from '../packages/protocol/dist/index.js';
@@ -172,6 +174,7 @@ const ownMetrics = () =>
 function collectorMetrics() {
   const { registry } = ownMetrics();
   countAlerting(registry, { recorder: { book: { incidents: () => [] }, onRecorded() {} }, channels: () => [], waiting: () => 0 });
+  countReplication(registry, { view: { counts: { instances: 0, clusters: 0 } }, tracks: { sizeBytes: 0 } });
   return registry.getMetricsAsArray().map(({ name, help, type, labelNames = [] }) => ({ name, help, type, labels: labelNames }));
 }
 
@@ -206,6 +209,13 @@ A value that was not measured is left out; ratios are from 0 to 1.`,
     table(['name', 'type', 'unit', 'labels', 'meaning'], rows(await agentMetrics(), true)),
     '## Of each node, by the collector',
     table(['name', 'type', 'labels', 'meaning'], rows(await nodeMetrics(), false)),
+    '## Of PostgreSQL replication, by the collector',
+    `Worked out from the reports of all servers of a cluster, and told by the node of the server they are about ([how](../explanation/replication-lag.md)).
+\`cluster\` is the system identifier, \`server\` what its agent calls it; a replica that no agent watches is told by its upstream, with \`replica\`.`,
+    table(
+      ['name', 'type', 'unit', 'meaning'],
+      REPLICATION_SERIES.map(({ name, type, unit, help }) => [code(name), type, unit, help]),
+    ),
     '## Of the collector itself',
     `Besides these it shows what prom-client tells of every Node.js process (\`process_*\`, \`nodejs_*\`). With \`/metrics?node=\` these are left out.`,
     table(['name', 'type', 'labels', 'meaning'], rows(collectorMetrics(), false)),
