@@ -12,7 +12,7 @@ const STEP_MS = 1_000;
 const CLOCK_SLACK_MS = 1_000;
 const NAMES = ['a', 'b', 'c', 'd'] as const;
 
-type Op = 'write' | 'promote' | 'stop' | 'start' | 'follow' | 'cut' | 'rejoin' | 'rewind' | 'mute' | 'hear' | 'nothing';
+type Op = 'takeover' | 'write' | 'promote' | 'stop' | 'start' | 'follow' | 'cut' | 'rejoin' | 'rewind' | 'mute' | 'hear' | 'nothing';
 interface Step {
   readonly op: Op;
   readonly who: number;
@@ -24,7 +24,21 @@ interface Step {
 
 const histories = fc.array(
   fc.record<Step>({
-    op: fc.constantFrom('write', 'promote', 'stop', 'start', 'follow', 'cut', 'rejoin', 'rewind', 'mute', 'hear', 'nothing', 'nothing'),
+    op: fc.constantFrom(
+      'takeover',
+      'write',
+      'promote',
+      'stop',
+      'start',
+      'follow',
+      'cut',
+      'rejoin',
+      'rewind',
+      'mute',
+      'hear',
+      'nothing',
+      'nothing',
+    ),
     who: fc.nat(3),
     whom: fc.nat(3),
     delayMs: fc.constantFrom(0, 0, 0, 500, 4_000, 15_000),
@@ -62,7 +76,11 @@ class Run {
     const [server, other] = [this.servers[who]!, this.servers[whom]!];
     if (op === 'write') world.write(server, 500);
     else if (op === 'promote') world.promote(server);
-    else if (op === 'stop') world.stop(server);
+    else if (op === 'takeover' && server.role === 'replica') {
+      for (const one of this.servers) if (one.role === 'primary') world.stop(one);
+      this.note();
+      world.promote(server);
+    } else if (op === 'stop') world.stop(server);
     else if (op === 'start') world.start(server);
     else if (op === 'follow' && server !== other && server.role === 'replica') world.follow(server, other);
     else if (op === 'cut' && server.role === 'replica') world.follow(server, undefined);
