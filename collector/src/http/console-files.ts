@@ -16,7 +16,7 @@ const TYPES: Readonly<Record<string, string>> = {
   '.webmanifest': 'application/manifest+json',
 };
 /** Addresses that the page itself makes sense of. */
-const PAGES = ['/', '/sign-in', '/add-node', '/nodes', '/nodes/*', '/alerts', '/alerts/*', '/settings'];
+const PAGES = ['/', '/sign-in', '/add-node', '/nodes', '/nodes/*', '/alerts', '/alerts/*', '/replication', '/settings'];
 const NOT_BUILT =
   '<!doctype html><html lang="en"><title>Tidemark</title><p>The console has not been built: <code>npm run build</code>. The API is at <a href="/api/docs">/api/docs</a>.';
 
