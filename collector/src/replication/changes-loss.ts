@@ -2,10 +2,13 @@
 import { bytesText, iso, listed, secondsOf, spanText, type Look } from './changes-look.ts';
 import type { LossNote } from './changes-memory.ts';
 import type { Member, Sighting } from './model.ts';
+import { settingMs } from './server-settings.ts';
 
 const GRACE_MS = 3_000;
 const SAME_MS = 500;
 const INTERVAL_MAX_MS = 3_600_000;
+/** PostgreSQL's default of wal_receiver_timeout. */
+const RECEIVER_TIMEOUT_MS = 60_000;
 
 export function lossChanges(look: Look): void {
   const evidenceAt = look.cluster.primaryEvidenceAt;
@@ -30,7 +33,7 @@ export function lossChanges(look: Look): void {
 function isLost(look: Look, evidenceAt: number): boolean {
   const witnesses = look.watched.filter(({ sighting }) => !sighting.silent);
   if (!witnesses.some(({ sighting }) => sighting.reportedAt > evidenceAt)) return false;
-  return isStale(look, evidenceAt) && witnesses.every(({ sighting }) => hasSpoken(look, sighting, evidenceAt));
+  return isStale(look, evidenceAt) && witnesses.every((witness) => hasSpoken(look, witness, evidenceAt));
 }
 
 /** The fastest of those that are heard would have shown it by now. */
@@ -43,8 +46,30 @@ const isFresh = (look: Look, evidenceAt: number): boolean => look.since(evidence
 const fastest = (look: Look): number =>
   look.watched.reduce((least, { sighting }) => (sighting.silent ? least : Math.min(least, sighting.intervalMs)), INTERVAL_MAX_MS);
 
-const hasSpoken = (look: Look, { reportedAt, intervalMs }: Sighting, evidenceAt: number): boolean =>
-  reportedAt > evidenceAt || look.isLongSince(evidenceAt, intervalMs, GRACE_MS);
+/**
+ * It has reported since, or has had the time to. One that is still connected has not: of an idle primary it hears only when
+ * it asks, after half of wal_receiver_timeout.
+ */
+function hasSpoken(look: Look, member: Member & { sighting: Sighting }, evidenceAt: number): boolean {
+  const { reportedAt, intervalMs, settings } = member.sighting;
+  if (isFed(look, member)) {
+    const timeoutMs = settingMs(settings, 'wal_receiver_timeout') ?? RECEIVER_TIMEOUT_MS;
+    // 0: it never asks, and never gives up.
+    return timeoutMs > 0 && look.isLongSince(evidenceAt, intervalMs, GRACE_MS + timeoutMs / 2);
+  }
+  return reportedAt > evidenceAt || look.isLongSince(evidenceAt, intervalMs, GRACE_MS);
+}
+
+/** Connected on every step to a primary, or to somebody nobody watches. */
+function isFed(look: Look, member: Member): boolean {
+  let at: Member | undefined = member;
+  for (let steps = 0; steps <= look.members.size; steps++) {
+    if (at === undefined || at.role === 'primary') return steps > 0;
+    if (at.role !== 'replica' || at.sighting?.newest.up === false || at.upstream?.connected !== true) return false;
+    at = look.members.get(at.upstream.id ?? '');
+  }
+  return false;
+}
 
 function begin(look: Look, evidenceAt: number): void {
   const { memory } = look;

@@ -209,7 +209,8 @@ export class World {
     const times = [...this.servers.values()].flatMap((server) => {
       if (this.clones.has(server.name) || server.document === undefined) return [];
       const heard = server.document.receiver?.status === 'streaming' && this.servers.get(server.upstream ?? '')?.role === 'primary';
-      return server.document.role === 'primary' || heard ? server.upAt! : [];
+      if (server.document.role === 'primary') return server.upAt!;
+      return heard ? server.upAt! - server.document.receiver!.lastMessageAgoMs! : [];
     });
     return times.length === 0 ? undefined : Math.max(...times);
   }

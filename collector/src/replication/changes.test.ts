@@ -48,6 +48,25 @@ describe('the primary', () => {
     expect(world.steps(20)).toEqual([]);
   });
 
+  test('an idle primary whose agent stops is heard of every thirty seconds, and is not lost', () => {
+    const world = usualWorld();
+    world.set('a', { silent: true });
+    for (let second = 0; second < 600; second += 5) {
+      for (const name of ['b', 'd']) world.set(name, { lastMessageAgoMs: (second % 30) * 1_000 });
+      expect(world.step()).toEqual([]);
+    }
+  });
+
+  test('a host that vanishes without a word is lost before its replicas give up', () => {
+    const world = usualWorld();
+    world.set('a', { silent: true });
+    const changes = [5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55].flatMap((second) => {
+      for (const name of ['b', 'd']) world.set(name, { lastMessageAgoMs: second * 1_000 });
+      return world.step();
+    });
+    expect(only(changes, 'primary_lost').text).toContain('its node is not heard');
+  });
+
   test('a slow agent is waited for before it is said', () => {
     const world = usualWorld();
     world.set('a', { intervalMs: 60_000 });
