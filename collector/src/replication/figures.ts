@@ -28,6 +28,8 @@ const GRACE_MS = 5_000;
 /** wal_receiver_status_interval where it is not known, and what a view of it may take to be seen. */
 const STATUS_MS = 10_000;
 const SEEN_MS = 2_000;
+/** How old what a document says of pg_wal may be. */
+const WAL_LOOKED_UP_MS = 75_000;
 /** Behind by less than this is what is under way. */
 const CAUGHT_UP_MS = 2_000;
 
@@ -175,6 +177,7 @@ class Look {
       flatSince,
       replayedAt: replayed?.newest?.at,
       heardAt: this.#tracks.sender(member.id)?.newest?.at,
+      removed: isReplica ? this.#removedFor(member) : undefined,
       now: this.#now,
     });
     const isFromArchive = verdict.state === 'archive_recovery';
@@ -200,6 +203,17 @@ class Look {
     const track =
       member.role === 'primary' ? this.#tracks.head(member.id) : (this.#tracks.replayed(member.id) ?? this.#tracks.reported(member.id));
     return averageAt(track, track?.newest?.at ?? 0, isFromArchive ? WINDOW_MS_COARSE : WINDOW_MS);
+  }
+
+  /** WAL that has left the upstream's pg_wal before this one had it. What is kept there was looked up some time ago: as much may be gone since. */
+  #removedFor(member: Member): { readonly missingBytes: number; readonly keptBytes: number } | undefined {
+    const { document, upAt } = this.byId(member.upstream?.id)?.sighting ?? {};
+    const keptBytes = Number(document?.wal?.directoryBytes ?? Number.NaN);
+    const head = member.upstream?.id === undefined ? undefined : this.#tracks.head(member.upstream.id);
+    const had = this.#tracks.head(member.id)?.newest?.lsn;
+    const then = upAt === undefined ? undefined : lsnAt(head, upAt - WAL_LOOKED_UP_MS);
+    if (had === undefined || then === undefined || !(bytesBetween(had, then) > keptBytes)) return undefined;
+    return { missingBytes: bytesBetween(had, lsnAt(head, upAt!) ?? then), keptBytes };
   }
 
   /** What has not come, and what has come and is not replayed; at one moment of which both sides are known. */

@@ -341,6 +341,22 @@ describe('a replica', () => {
   });
 });
 
+test('WAL that it needs has been removed: said, once it is certain', () => {
+  const of = (directoryBytes: string): MemberFigures => {
+    const wal = { directoryBytes, segments: null, segmentBytes: null, diskFreeBytes: null, diskTotalBytes: null };
+    const seen = sighting('b', replicaDocument(noReceiver), NOW, { settings: settings([]) });
+    const members = [primary('a', NOW, primaryDocument({ wal })), replica('b', 'a', 'a', seen)];
+    return figuresOf(
+      cluster(members),
+      written((second) => Math.min(second, 100)),
+      NOW,
+    ).members.get('b')!;
+  };
+  expect(of(String(100 * 1024 ** 2)).why).toMatch(/has been removed there \(it lacks 300 MiB, 100 MiB are kept\)/);
+  // Kept when it was looked up it may be gone by now, and may not.
+  expect(of(String(250 * 1024 ** 2)).why).not.toContain('removed');
+});
+
 describe('a primary', () => {
   const of = (document: Sighting['newest'], member: Partial<Member> = {}): MemberFigures =>
     figuresOf(cluster([{ ...primary('a', NOW, document), ...member }]), following(), NOW).members.get('a')!;

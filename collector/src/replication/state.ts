@@ -39,6 +39,8 @@ export interface Evidence {
   readonly replayedAt: number | undefined;
   /** The last message of its upstream that is known of. */
   readonly heardAt: number | undefined;
+  /** What it needs next is certainly not in its upstream's pg_wal any more: what it lacks, and what is kept there. */
+  readonly removed: { readonly missingBytes: number; readonly keptBytes: number } | undefined;
   readonly now: number;
 }
 
@@ -128,7 +130,7 @@ function withoutReceiver(evidence: Evidence, receiver: Receiver): Verdict {
   if (receiver.status !== null)
     return {
       state: 'disconnected',
-      why: `Its receiver is "${receiver.status}", not streaming, from ${address}${heard(heardAt, now)}.`,
+      why: `Its receiver is "${receiver.status}", not streaming, from ${address}${heard(heardAt, now)}.${removedText(evidence)}`,
     };
   const restore = settingText(settings, 'restore_command');
   const isMoving = flatSince !== undefined && replayedAt !== undefined && replayedAt - flatSince < ARCHIVE_MOVES_MS;
@@ -144,7 +146,16 @@ function withoutReceiver(evidence: Evidence, receiver: Receiver): Verdict {
     };
   if (restore !== '' && isMoving && isBeyondReceived)
     return { state: 'archive_recovery', why: `It replays from its archive; no receiver runs, though it should stream from ${address}.` };
-  return { state: 'disconnected', why: `No receiver runs: it should stream from ${address}${heard(heardAt, now)}.` };
+  return {
+    state: 'disconnected',
+    why: `No receiver runs: it should stream from ${address}${heard(heardAt, now)}.${removedText(evidence)}`,
+  };
+}
+
+function removedText({ removed }: Evidence): string {
+  if (removed === undefined) return '';
+  const { missingBytes, keptBytes } = removed;
+  return ` WAL that it needs has been removed there (it lacks ${bytes(missingBytes)}, ${bytes(keptBytes)} are kept): unless an archive has it, it must be built anew.`;
 }
 
 /** Replayed beyond what was received: it came from somewhere else. Nothing received since the start says the same. */
