@@ -291,7 +291,13 @@ export class PostgresCluster {
         binariesDir: own.binariesDir,
         dataDirectory: own.dataDirectory,
         account: this.#account,
-        settings: { port: String(own.port), listen_addresses: own.host, unix_socket_directories: own.socketDir },
+        settings: {
+          port: String(own.port),
+          listen_addresses: own.host,
+          unix_socket_directories: own.socketDir,
+          // It is started in its directory and would call that /proc/self/cwd; whoever asks where it is wants to find it.
+          data_directory: own.dataDirectory,
+        },
         readyTimeoutMs: READY_TIMEOUT_MS,
         onLine: (line) => {
           own.log.push(line);

@@ -1,5 +1,5 @@
 /** `npm run scenarios`: replication scenarios on real clusters, with agents and a collector; what they show is written as JSON. */
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { codeOf, EXIT, OperationalFailure, runProgram, sentenceOf } from '@tidemark/service';
 import { PostgresCluster, POSTGRES_VERSIONS, type PostgresVersion } from '../postgres/cluster.ts';
@@ -12,7 +12,7 @@ import type { AnyScenario, ScenarioResult } from './run.ts';
 import { SCENARIO_TABLE, tablePage } from './table.ts';
 import { CONDITIONS } from './conditions/index.ts';
 import { VERBS } from './verbs/index.ts';
-import { COLLECTOR_CONFIGURATION, WatchedCollector } from './world/collector.ts';
+import { SCALED_RULES, WatchedCollector } from './world/collector.ts';
 
 const HELP = `Runs replication scenarios on real PostgreSQL clusters (A with B and D behind it, C behind B), each with its agents, against
 one collector, and measures meanwhile how far every replica really is behind.
@@ -29,6 +29,7 @@ one collector, and measures meanwhile how far every replica really is behind.
   --json FILE        write what came out as JSON
   --at-once N        scenarios that run at the same time (default 3)
   --no-compare       do not ask postgres_exporter meanwhile
+  --trace DIR        write everything that the collector published there, as JSON lines
   --unscaled-idle    the idle quarter of an hour, unscaled
   --list             name the scenarios and leave
   --words            what a scenario file can say
@@ -45,6 +46,7 @@ interface Settings {
   json: string | undefined;
   atOnce: number;
   compare: boolean;
+  trace: string | undefined;
   unscaled: boolean;
 }
 
@@ -82,7 +84,7 @@ async function run(chosen: readonly AnyScenario[], settings: Settings): Promise<
   if (planned.length === 0)
     throw new OperationalFailure(`None of these scenarios is for PostgreSQL ${settings.versions.join(', ')}.`, EXIT.usage);
   progress(`${planned.length} scenarios, ${settings.atOnce} at a time; starting a collector`);
-  const collector = await WatchedCollector.start(COLLECTOR_CONFIGURATION);
+  const collector = await WatchedCollector.start(settings.unscaled ? {} : SCALED_RULES);
   let results: ScenarioResult[];
   try {
     results = await runBatch({ ...settings, planned, collector, progress });
@@ -98,7 +100,7 @@ async function run(chosen: readonly AnyScenario[], settings: Settings): Promise<
 function summaryOf(report: ScenarioReport, results: readonly ScenarioResult[]): string {
   const lines = results.map((result) => {
     const verdict = result.skipped === undefined ? (result.passed ? 'passed' : 'FAILED') : 'skipped';
-    const detected = result.detectedSeconds === null ? '' : `${showSeconds(result.detectedSeconds)}`;
+    const detected = result.detectedSeconds === null ? '' : showSeconds(result.detectedSeconds);
     const why =
       result.skipped ?? (result.failure === undefined ? '' : `line ${result.failure.line}: ${result.failure.text} — ${result.failure.why}`);
     const { within, outside, idleWithin, idleOutside } = result.truth;
@@ -146,6 +148,7 @@ function readArguments() {
         seed: { type: 'string', default: '7' },
         json: { type: 'string' },
         'at-once': { type: 'string', default: '3' },
+        trace: { type: 'string' },
         'no-compare': { type: 'boolean', default: false },
         'unscaled-idle': { type: 'boolean', default: false },
         list: { type: 'boolean' },
@@ -157,6 +160,11 @@ function readArguments() {
   } catch (error) {
     throw new OperationalFailure(`${sentenceOf(error)} See --help.`, EXIT.usage);
   }
+}
+
+function traceDirectory(directory: string | undefined): string | undefined {
+  if (directory !== undefined) mkdirSync(directory, { recursive: true });
+  return directory;
 }
 
 function settingsOf(values: ReturnType<typeof readArguments>['values']): Settings {
@@ -180,6 +188,7 @@ function settingsOf(values: ReturnType<typeof readArguments>['values']): Setting
     json: values.json,
     atOnce: number('at-once', values['at-once'], 1, 16),
     compare: !values['no-compare'],
+    trace: traceDirectory(values.trace),
     unscaled: values['unscaled-idle'],
   };
 }

@@ -3,6 +3,8 @@
  * published as streaming; it ends with its last line or with the first that fails.
  */
 import type { ReplicationEvent } from '@tidemark/protocol';
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { waitUntil, type PostgresVersion } from '../postgres/cluster.ts';
 import type { Condition, Judgement, Look } from './conditions/index.ts';
@@ -50,6 +52,8 @@ export interface RunOptions {
   collector: WatchedCollector;
   /** Asks an exporter as well. */
   compare: boolean;
+  /** A directory for everything that was published, as JSON lines. */
+  trace?: string | undefined;
   progress: (text: string) => void;
 }
 
@@ -163,12 +167,21 @@ class Run {
   #watch(published: Published): void {
     const look = this.#look(published);
     this.#lags.take(look.cluster);
+    this.#trace(look);
     this.#judging = this.#judging.then(async () => {
       for (const statement of this.#nevers) {
         const judged = await Promise.all(statement.conditions.map((condition) => judgeOne(condition, look)));
         if (judged.every(({ holds }) => holds)) this.#broken ??= { statement, why: judged.map(({ seen }) => seen).join('; ') };
       }
     });
+  }
+
+  #trace({ cluster, alerts }: Look): void {
+    const { trace, scenario, version } = this.#options;
+    if (trace === undefined) return;
+    const seconds = Math.round(performance.now() - this.#beganMs) / 1000;
+    const line = this.#world.inLetters(JSON.stringify({ seconds, wall: new Date().toISOString(), cluster, alerts }));
+    appendFileSync(join(trace, `${scenario.name}-${version}.jsonl`), `${line}\n`);
   }
 
   async #perform(statement: Statement<Verb, Condition>, peer: PeerWatch | undefined): Promise<void> {

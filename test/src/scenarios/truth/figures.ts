@@ -20,7 +20,7 @@ export interface TruthFigures {
 
 export class PublishedLags {
   readonly #world: World;
-  readonly #samples = new Map<string, PublishedLag & { letter: string; text: string }>();
+  readonly #samples = new Map<string, PublishedLag & { letter: string; publishedMs: number; text: string }>();
 
   constructor(world: World) {
     this.#world = world;
@@ -37,6 +37,7 @@ export class PublishedLags {
       this.#samples.set(key, {
         letter,
         at: Date.parse(lag.at) + steadyLessWallMs,
+        publishedMs: performance.now(),
         lower: lag.lowerSeconds * 1000,
         upper: lag.upperSeconds === null ? Number.POSITIVE_INFINITY : lag.upperSeconds * 1000,
         text: `${state}, by the ${lag.source}, ${lag.bytes} bytes`,
@@ -49,9 +50,14 @@ export class PublishedLags {
     const figures = noFigures();
     const { beats, sights } = this.#world.truth;
     for (const sample of this.#samples.values()) {
-      const { letter, at, lower, upper, text } = sample;
+      const { letter, at, lower, upper, publishedMs, text } = sample;
       const root = this.#world.rootAt(letter, at);
       if (root === letter || at < from) continue;
+      if (this.#world.rootAt(letter, publishedMs) !== root) {
+        // Another history has become the right one meanwhile: what it lacks of the old one is a loss, and no lag.
+        figures.undecided++;
+        continue;
+      }
       const verdict = judge(sample, root, beats.get(root) ?? [], sights.get(root) ?? [], sights.get(letter) ?? []);
       count(figures, verdict, (upper - lower) / 1000);
       if (verdict.kind.endsWith('outside') && figures.examples.length < EXAMPLES_MAX) {

@@ -39,11 +39,16 @@ export class ServerAgent {
     if (this.#agent !== undefined) throw new Error(`The agent of ${this.#options.node} runs already`);
     const { node, access, postgresUrl, intervalMs, phaseMs, random } = this.#options;
     const log = createLog('tidemark-agent', 'silent', 'text');
-    const agent = createAgent({
+    const agent: Agent = createAgent({
       identity: { version: 'scenario', platform: 'linux-x64', hostname: node, intervalMs },
       server: access.server,
       token: () => access.token,
-      probes: () => createPostgresProbes([{ url: postgresUrl, name: 'postgres' }], { log }),
+      probes: () =>
+        createPostgresProbes([{ url: postgresUrl, name: 'postgres' }], {
+          log,
+          hostname: node,
+          onChange: () => void agent.reportNow({ urgent: true }),
+        }),
       spool: new MemorySpool(SPOOL_BOUNDS, this.#clock),
       clock: this.#clock,
       random,

@@ -12,8 +12,33 @@ import { startCollector, type RunningCollector } from '../../programs.ts';
 /** Between two looks. */
 const LOOK_EVERY_MS = 400;
 
-/** What the collector is configured with: scenarios know no channels, and judge by what is open. */
-export const COLLECTOR_CONFIGURATION: object = {};
+/**
+ * The shipped rules about replication with a fifteenth of their times, so that scenarios can wait for them: a minute is four
+ * seconds. Channels there are none: scenarios judge by what is open.
+ */
+export const SCALED_RULES: object = {
+  rules: [
+    {
+      name: 'replication-lag',
+      warning: { above: '4s', clear: '2500ms', for: '4s', clearAfter: '4s' },
+      critical: { above: '20s', clear: '8s', for: '4s', clearAfter: '4s' },
+    },
+    {
+      name: 'replication-disconnected',
+      warning: { is: 1, for: '4s', clearAfter: '4s' },
+      critical: { is: 1, for: '20s', clearAfter: '4s' },
+    },
+    { name: 'replication-diverged', critical: { is: 1, for: '2s', clearAfter: '2s' } },
+    { name: 'replication-paused', warning: { is: 1, for: '5s', clearAfter: '4s' } },
+    { name: 'primary-lost', critical: { above: '4s', clear: '0s', clearAfter: '1s' } },
+    { name: 'sync-standby-missing', warning: { above: 0, for: '2s', clearAfter: '2s' } },
+    { name: 'sync-commits-waiting', critical: { above: 0, for: '2s', clearAfter: '2s' } },
+    { name: 'archiver-failing', warning: { is: 1, for: '5s', clearAfter: '4s' }, critical: { is: 1, for: '2m', clearAfter: '4s' } },
+    { name: 'postgres-connections', warning: { above: '80%', clear: '75%', for: '4s', clearAfter: '4s' } },
+    { name: 'postgres-privilege', warning: { is: 1, for: '4s', clearAfter: '4s' } },
+    { name: 'postgres-down', warning: { is: 0, for: '4s', clearAfter: '4s' }, critical: { is: 0, for: '8s', clearAfter: '4s' } },
+  ],
+};
 
 /** What a node's agent needs to report. */
 export interface AgentAccess {
@@ -99,8 +124,19 @@ export class WatchedCollector {
     await this.#program.api('POST', `/api/telemetry/nodes/${encodeURIComponent(name)}/retire`);
   }
 
-  primaryOf(systemIdentifier: string): Promise<ReplicationPrimary> {
-    return this.#program.api('GET', `/api/telemetry/replication/primary?cluster=${encodeURIComponent(systemIdentifier)}`);
+  /** What a balancer is told: 200 and the name while there is one, 503 while nobody can tell. */
+  async primaryOf(systemIdentifier: string): Promise<ReplicationPrimary> {
+    const { url, adminToken } = this.#program;
+    const response = await fetch(`${url}/api/telemetry/replication/primary?cluster=${encodeURIComponent(systemIdentifier)}`, {
+      headers: { authorization: `Bearer ${adminToken}`, accept: 'application/json' },
+    });
+    if (response.status !== 200 && response.status !== 503)
+      throw new Error(`…/replication/primary: ${response.status} ${await response.text()}`);
+    const primary = (await response.json()) as ReplicationPrimary;
+    const isKnown = primary.certainty === 'sure' || primary.certainty === 'likely';
+    if (isKnown !== (response.status === 200))
+      throw new Error(`…/replication/primary answers ${response.status} with a primary that is ${primary.certainty}`);
+    return primary;
   }
 
   metrics(): Promise<string> {
