@@ -157,7 +157,7 @@ export interface Memory {
 
 const VERSION = 1;
 /** Looks come every few seconds; a longer pause is the collector's own. */
-const PAUSE_MS = 30_000;
+const PAUSE_MS = 10_000;
 const LIMITS = { promotions: 20, members: 500, clones: 200, slots: 1_000, others: 500 };
 
 /** A copy to be written into; a fresh one when there is none, or one that another version left. */

@@ -89,6 +89,16 @@ describe('the primary', () => {
     expect(world.steps(5)).toEqual([]);
   });
 
+  test('a collector that is away for twenty seconds does not take the first report, of one that is cut off, for the word of all', () => {
+    const world = usualWorld();
+    world.set('c', { connected: false });
+    world.step();
+    world.now += 20_000;
+    world.report(world.server('c'));
+    expect(world.look()).toEqual([]);
+    expect(world.steps(5)).toEqual([]);
+  });
+
   test('a late report moves when it was last seen, under the same key', () => {
     const world = usualWorld();
     world.stop('a');
