@@ -42,8 +42,18 @@ export function figuresOf(cluster: ClusterTopology, tracks: TrackReader, now: nu
     members.set(member.id, look.memberFigures(member));
     if (member.sighting !== undefined) slots.push(...slotsOf(member, tracks, look.slotClock(member)));
   }
-  const primary = look.byId(cluster.primary.certainty === 'disputed' ? undefined : cluster.primary.id);
+  const primary = cluster.primary.certainty === 'disputed' ? undefined : (look.byId(cluster.primary.id) ?? lastPrimary(cluster));
   return { members, slots, rpoBytes: rpoBytesOf(cluster, tracks, primary), synchronous: synchronousOf(look.byId(cluster.primary.id)) };
+}
+
+/** While nobody is primary, the one that was it last: what it wrote is what would be lost. */
+function lastPrimary({ members, clones }: ClusterTopology): Member | undefined {
+  let last: Member | undefined;
+  for (const member of members) {
+    if (member.role !== 'primary' || clones.includes(member.id)) continue;
+    if (last === undefined || (member.sighting?.upAt ?? -Infinity) > (last.sighting?.upAt ?? -Infinity)) last = member;
+  }
+  return last;
 }
 
 /** One look at one cluster: what several members need is worked out once. */
