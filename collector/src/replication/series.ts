@@ -3,7 +3,15 @@
  * of the node they are about, so that rules judge them, charts have them and Prometheus scrapes them like any other. A label
  * never holds what changes by itself, so that a series lasts as long as what it is about.
  */
-import { layoutHash, LOST_NODE, REPLICATION_STATES, type Labels, type Layout, type SeriesDescription } from '@tidemark/protocol';
+import {
+  layoutHash,
+  LOST_NODE,
+  REPLICATION_STATES,
+  WITHOUT_PRIMARY,
+  type Labels,
+  type Layout,
+  type SeriesDescription,
+} from '@tidemark/protocol';
 import type { ClusterFigures, ClusterTopology, Lag, Member, MemberFigures, SlotFigures } from './model.ts';
 
 interface Gauge {
@@ -89,8 +97,6 @@ const syncWaiting = gauge(
 );
 export const SPLIT_BRAIN = 'tidemark_replication_split_brain';
 const splitBrain = gauge(SPLIT_BRAIN, '', '1 on the server that should not be a primary while another one of the same cluster is.');
-/** Told by one node of another, with the label LOST_NODE. */
-export const WITHOUT_PRIMARY = 'tidemark_replication_without_primary_seconds';
 const withoutPrimary = gauge(
   WITHOUT_PRIMARY,
   'seconds',

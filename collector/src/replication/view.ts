@@ -7,6 +7,7 @@ import {
   POSTGRES_REPLICATION,
   POSTGRES_SETTINGS,
   POSTGRES_TRACK,
+  WITHOUT_PRIMARY,
   type Labels,
   type Observation,
   type PostgresReplication,
@@ -34,7 +35,7 @@ import type {
 } from './model.ts';
 import { clusterView, type ClusterLook } from './page.ts';
 import { Losses } from './losses.ts';
-import { EXPLAINED, SPLIT_BRAIN, SeriesWriter, WITHOUT_PRIMARY, type ClusterDuty } from './series.ts';
+import { EXPLAINED, SPLIT_BRAIN, SeriesWriter, type ClusterDuty } from './series.ts';
 import { clusterTopology } from './topology.ts';
 import type { Tracks } from './tracks.ts';
 

@@ -2,8 +2,7 @@
  * The rules in force as a rule file for Prometheus (2.42 or later, for keep_firing_for). What Prometheus cannot
  * express is said where it would stand, never left out in silence; the same rules and nodes make the same text.
  */
-import type { RuleView } from '@tidemark/protocol';
-import { WITHOUT_PRIMARY } from '../replication/series.ts';
+import { WITHOUT_PRIMARY, type RuleView } from '@tidemark/protocol';
 import { boundText, boundValue, holdText, valueText } from './bound-text.ts';
 import { durationText } from './duration.ts';
 import type { NodeFacts } from './layers.ts';

@@ -49,12 +49,16 @@ export const ReplicationLag = Type.Object({
     ),
   ),
   at: Time,
-  unknownSince: Maybe(Type.String({ description: 'The primary has not been seen since: it is at least the lower bound, and may be more.' })),
+  unknownSince: Maybe(
+    Type.String({ description: 'The primary has not been seen since: it is at least the lower bound, and may be more.' }),
+  ),
 });
 export type ReplicationLag = Static<typeof ReplicationLag>;
 
 export const ReplicationInstance = Type.Object({
-  id: Type.String({ description: 'Stable: the node and the instance as its agent calls it; of an unwatched one, what its upstream calls it.' }),
+  id: Type.String({
+    description: 'Stable: the node and the instance as its agent calls it; of an unwatched one, what its upstream calls it.',
+  }),
   name: Type.String({ description: "The node's name, with the instance's where the node has several." }),
   node: Maybe(Type.String({ description: 'Null: no agent watches it; it is known from its upstream alone.' })),
   site: Type.String(),
@@ -75,7 +79,9 @@ export const ReplicationInstance = Type.Object({
   edgeLag: Maybe(Type.Object({ ...ReplicationLag.properties }, { description: 'Behind its own upstream, in a cascade; else the same.' })),
   transportBytes: Maybe(Type.Number({ description: 'Written upstream and not received.' })),
   replayBytes: Maybe(Type.Number({ description: 'Received and not replayed.' })),
-  catchupSeconds: Maybe(Type.Number({ description: 'Until it has caught up at the present rates; null when it need not, cannot, or nobody knows.' })),
+  catchupSeconds: Maybe(
+    Type.Number({ description: 'Until it has caught up at the present rates; null when it need not, cannot, or nobody knows.' }),
+  ),
   catchup: Type.Union([Type.Literal('caught_up'), Type.Literal('converging'), Type.Literal('never'), Type.Literal('unknown')]),
   delaySeconds: Maybe(Type.Number({ description: 'recovery_min_apply_delay, which is no lag.' })),
   walBytesPerSecond: Maybe(Type.Number({ description: 'Of a primary: written. Of a replica: replayed.' })),
@@ -100,7 +106,9 @@ export const ReplicationSlot = Type.Object({
   lag: Maybe(ReplicationLag),
   safeBytes: Maybe(Type.Number({ description: 'What may be written before it is lost; null: no limit.' })),
   lostInSeconds: Maybe(Type.Number({ description: 'At the present rate; null when it is in no danger.' })),
-  diskFullInSeconds: Maybe(Type.Number({ description: 'When WAL it keeps fills the disk, at the present rate; null when it is in no danger or nobody knows.' })),
+  diskFullInSeconds: Maybe(
+    Type.Number({ description: 'When WAL it keeps fills the disk, at the present rate; null when it is in no danger or nobody knows.' }),
+  ),
 });
 export type ReplicationSlot = Static<typeof ReplicationSlot>;
 
@@ -169,8 +177,15 @@ export const ReplicationCluster = Type.Object({
   name: Type.String({ description: 'For people: cluster_name where all agree, else the names of its instances.' }),
   primary: ReplicationPrimary,
   splitBrain: Type.Boolean(),
-  withoutPrimarySeconds: Maybe(Type.Number({ description: 'For how long nothing has shown that there is a primary; null when there is one.' })),
-  rpoBytes: Maybe(Type.Number({ description: 'What would be lost if the primary were lost now: its last known position less the furthest that any replica has flushed.' })),
+  withoutPrimarySeconds: Maybe(
+    Type.Number({ description: 'For how long nothing has shown that there is a primary; null when there is one.' }),
+  ),
+  rpoBytes: Maybe(
+    Type.Number({
+      description:
+        'What would be lost if the primary were lost now: its last known position less the furthest that any replica has flushed.',
+    }),
+  ),
   syncStandbysRequired: Maybe(Type.Integer()),
   syncStandbysPresent: Maybe(Type.Integer()),
   instances: Type.Array(ReplicationInstance),
@@ -181,3 +196,6 @@ export type ReplicationCluster = Static<typeof ReplicationCluster>;
 
 export const Replication = Type.Object({ at: Time, clusters: Type.Array(ReplicationCluster) });
 export type Replication = Static<typeof Replication>;
+
+/** The series by which one server of a cluster tells that another one, its primary, was lost; it has the label LOST_NODE. */
+export const WITHOUT_PRIMARY = 'tidemark_replication_without_primary_seconds';
