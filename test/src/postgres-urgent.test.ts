@@ -44,9 +44,13 @@ async function collectorThatTakesAll(): Promise<{ url: string; reports: Report[]
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, reports };
 }
 
-function documentOf<T>(report: Report | undefined, kind: string): T | undefined {
-  return report?.observations?.find((observation) => observation.kind === kind)?.document as T | undefined;
+function documentOf(report: Report | undefined, kind: string): unknown {
+  return report?.observations?.find((observation) => observation.kind === kind)?.document;
 }
+
+const replicationOf = (report: Report | undefined): PostgresReplication | undefined =>
+  documentOf(report, 'postgres.replication') as PostgresReplication | undefined;
+const trackOf = (report: Report | undefined): PostgresTrack => documentOf(report, 'postgres.track') as PostgresTrack;
 
 test('a receiver that dies, and a promotion, do not wait for the minute', { timeout: 120_000 }, async () => {
   const a = await cluster.startPrimary({ version: 18, name: 'a' });
@@ -61,24 +65,24 @@ test('a receiver that dies, and a promotion, do not wait for the minute', { time
     postgres: [{ url: b.url, name: 'b' }],
   });
   stops.push(() => agent.stop());
-  await waitUntil(() => documentOf<PostgresReplication>(reports[0], 'postgres.replication')?.receiver?.status === 'streaming', {
+  await waitUntil(() => replicationOf(reports[0])?.receiver?.status === 'streaming', {
     what: 'the first report',
   });
   await cluster.configure(b, { primary_conninfo: 'host=127.0.0.1 port=1' });
   const dead = await waitUntil(() => reports.find(({ urgent }) => urgent === true), { what: 'the urgent report', timeoutMs: 10_000 });
-  expect(documentOf<PostgresReplication>(dead, 'postgres.replication')?.receiver).toMatchObject({ status: null });
-  const track = documentOf<PostgresTrack>(dead, 'postgres.track')!;
+  expect(replicationOf(dead)?.receiver).toMatchObject({ status: null });
+  const track = trackOf(dead);
   expect(track.runs.at(-1)!.samples.at(-1)![0]).toBeLessThan(1_000);
 
   await cluster.promote(b);
-  const promoted = await waitUntil(
-    () => reports.find((report) => documentOf<PostgresReplication>(report, 'postgres.replication')?.role === 'primary'),
-    { what: 'the promotion', timeoutMs: 15_000 },
-  );
+  const promoted = await waitUntil(() => reports.find((report) => replicationOf(report)?.role === 'primary'), {
+    what: 'the promotion',
+    timeoutMs: 15_000,
+  });
   expect(promoted.urgent).toBe(true);
-  expect(documentOf<PostgresReplication>(promoted, 'postgres.replication')).toMatchObject({
+  expect(replicationOf(promoted)).toMatchObject({
     timeline: 2,
     recoveryEndLsn: expect.any(String),
   });
-  expect(documentOf<PostgresTrack>(promoted, 'postgres.track')!.runs.map(({ role }) => role)).toEqual(['replica', 'primary']);
+  expect(trackOf(promoted).runs.map(({ role }) => role)).toEqual(['replica', 'primary']);
 });

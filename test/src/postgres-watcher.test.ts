@@ -229,8 +229,9 @@ describe.each(VERSIONS)('PostgreSQL %i', (version) => {
     await waitUntil(async () => (await own()) !== undefined && (await own()) !== pid, { what: 'the old connection to be gone' });
   });
 
-  test('a lock in the catalog: what could not be read is said, the server is up and its track goes on', async () => {
+  test('a lock in the catalog: what could not be read is said, nobody vanishes, and the track goes on', async () => {
     const a = await cluster.startPrimary({ version, name: 'a' });
+    await cluster.addStandby(a, { name: 'b', slot: 'slot_b' });
     const watching = watch([{ url: a.url, name: 'a' }]);
     expect((await watching.collect()).of('a')).toMatchObject({ up: true, reason: null });
     const blocker = new Client({ connectionString: a.url });
@@ -239,15 +240,24 @@ describe.each(VERSIONS)('PostgreSQL %i', (version) => {
     await blocker.query('BEGIN');
     await blocker.query('LOCK TABLE pg_catalog.pg_database IN ACCESS EXCLUSIVE MODE');
     const blocked = await watching.collect();
-    expect(blocked.of('a')).toMatchObject({
-      up: true,
-      role: 'primary',
-      reason: 'timeout',
-      detail: expect.stringContaining('lock timeout'),
-    });
+    expect(blocked.of('a')).toMatchObject({ up: true, role: 'primary', timeline: 1, reason: 'timeout' });
+    expect(blocked.of('a').detail).toContain('lock timeout');
+    expect(blocked.of('a').replicas).toMatchObject([{ applicationName: 'b', state: 'streaming' }]);
+    expect(blocked.of('a').slots).toMatchObject([{ name: 'slot_b' }]);
     expect(blocked.trackOf('a')!.runs[0]!.samples.length).toBeGreaterThanOrEqual(1);
     await blocker.query('ROLLBACK');
     expect((await watching.collect()).of('a')).toMatchObject({ up: true, reason: null });
+  });
+
+  test('a replica whose role may not read the whole: what the narrow statement sees of its receiver is there', async () => {
+    const a = await cluster.startPrimary({ version, name: 'a' });
+    await cluster.sql(a, 'CREATE ROLE monitor LOGIN IN ROLE pg_monitor');
+    await cluster.sql(a, 'REVOKE SELECT ON pg_stat_replication FROM PUBLIC');
+    const b = await cluster.addStandby(a, { name: 'b' });
+    const seen = await watch([{ url: b.url.replace('postgres@', 'monitor@'), name: 'b' }]).collect();
+    expect(seen.of('b')).toMatchObject({ up: true, role: 'replica', reason: 'privilege', insufficientPrivilege: true, timeline: 1 });
+    expect(seen.of('b').receiver).toMatchObject({ status: 'streaming', pauseState: 'not paused', receiveLsn: expect.any(String) });
+    expect(seen.trackOf('b')!.runs[0]!.samples[0]![3]).toEqual(expect.any(String));
   });
 
   test('names in any encoding', async () => {

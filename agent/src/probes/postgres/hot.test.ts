@@ -13,6 +13,7 @@ test('a primary', () => {
     receiving: false,
     sender: null,
     senderAgoMs: null,
+    values: expect.any(Array),
   });
   // Promoted: its replay stands still where its recovery ended, and is no position of a primary's.
   expect(hotFrom(['f', '0/5', '0/5', null, '0/9', '00000002', '77', null, null, null, null, null])).toMatchObject({

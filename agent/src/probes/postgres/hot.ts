@@ -4,6 +4,7 @@
  * it follows (replay before receive), so that no difference is negative only because time passed in between.
  */
 import { parseLsn } from '@tidemark/protocol';
+import type { Row } from './queries.ts';
 import type { Values } from './session.ts';
 
 export const HOT = `SELECT pg_is_in_recovery(), pg_last_wal_replay_lsn(), pg_last_wal_receive_lsn(),
@@ -27,6 +28,7 @@ export interface Hot {
   /** Where the upstream said that it stood, with its last message, and how long ago that came. */
   readonly sender: string | null;
   readonly senderAgoMs: number | null;
+  readonly values: Values;
 }
 
 export function hotFrom(row: Values): Hot {
@@ -57,6 +59,25 @@ export function hotFrom(row: Values): Hot {
     receiving: receiving && (typeof status !== 'string' || status === 'streaming'),
     sender: receiving ? (sender ?? null) : null,
     senderAgoMs: receiving && typeof ago === 'string' ? Math.max(0, Number(ago)) : null,
+    values: row,
+  };
+}
+
+/** The same under the names that the wide statement has for it, for when that one cannot be answered. */
+export function wideFromHot({ values }: Hot): Row {
+  const [recovery, replay = null, receive = null, pause = null, flush = null, written = null, , pid, status, received, sender, ago] =
+    values;
+  const number = (text: string | null | undefined): number | null => (typeof text === 'string' ? Number(text) : null);
+  const receiver = [status, null, null, null, number(received), sender, null, number(pid), null, null, number(ago)];
+  return {
+    in_recovery: recovery ?? null,
+    replay_lsn: replay,
+    receive_lsn: receive,
+    pause_state: pause,
+    receiver: typeof pid === 'string' ? JSON.stringify(receiver) : null,
+    current_lsn: flush,
+    flush_lsn: flush,
+    timeline_hex: written,
   };
 }
 

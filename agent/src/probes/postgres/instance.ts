@@ -6,6 +6,7 @@ import { POSTGRES_REPLICATION, POSTGRES_SETTINGS, POSTGRES_TRACK, type PostgresR
 import type { Clock, Log } from '@tidemark/service';
 import type { ProbeContext } from '../probe.ts';
 import { failureOf, isConnectionLoss, isNotUnderstood, isPooler, Refusal, type Failure } from './failure.ts';
+import { wideFromHot } from './hot.ts';
 import { InstanceStatistics } from './instance-statistics.ts';
 import type { Machine } from './machine.ts';
 import { DATABASE_SIZES, MINIMAL, rowOf, SETTINGS, WIDE, type Row } from './queries.ts';
@@ -19,6 +20,8 @@ import { Watcher } from './watcher.ts';
 const CONTROL_EVERY_MS = 30_000;
 const SETTINGS_EVERY_MS = 300_000;
 const SIZES_EVERY_MS = 900_000;
+/** For so long what the wide statement said stands in for what it does not say: a passing lock must not make replicas vanish. */
+const WIDE_STANDS_MS = 60_000;
 /** Timers may fire a little early; what is due within this is due now. */
 const EARLY_MS = 250;
 const RIGHTS_MAX = 20;
@@ -65,6 +68,7 @@ export class Instance {
   #sizesDueMs = 0;
   #roleChanges = 0;
   #settingsHidden = false;
+  #lastWide: { readonly row: Row; readonly atMs: number } | undefined;
   /** Set once the server did not understand the wide statement: for some minutes only the minimal one is asked. */
   #hindrance: Failure | undefined;
 
@@ -193,22 +197,28 @@ export class Instance {
     this.#controlDueMs = 0;
     this.#settingsDueMs = 0;
     this.#hindrance = undefined;
+    this.#lastWide = undefined;
     this.#statistics.forget();
   }
 
   async #readWide(attempt: Attempt): Promise<Row> {
     this.#hindrance ??= this.#watcher.hindrance?.reason === 'pooler' ? undefined : this.#watcher.hindrance;
     attempt.hindrance = this.#hindrance;
+    const now = this.#options.clock.monotonicMs();
     if (attempt.hindrance === undefined) {
       try {
-        return await this.#watcher.one(WIDE);
+        const row = await this.#watcher.one(WIDE);
+        this.#lastWide = { row, atMs: now };
+        return row;
       } catch (error) {
         if (isConnectionLoss(error) || isPooler(error)) throw error;
         attempt.hindrance = failureOf(error, this.#target.reached);
         if (isNotUnderstood(error)) this.#hindrance = attempt.hindrance;
       }
     }
-    return await this.#watcher.one(MINIMAL);
+    const before = this.#lastWide !== undefined && now - this.#lastWide.atMs <= WIDE_STANDS_MS ? this.#lastWide.row : {};
+    const { hot } = this.#watcher;
+    return { ...before, ...(hot !== undefined && wideFromHot(hot)), ...(await this.#watcher.one(MINIMAL)) };
   }
 
   async #readSeldom(attempt: Attempt): Promise<void> {

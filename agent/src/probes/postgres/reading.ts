@@ -154,7 +154,8 @@ export function readingFrom(row: Row, identity: Identity, control: Control, arou
   const activity = (json(row['connections']) ?? []) as ActivityRow[];
   const inRecovery = row['in_recovery'] === 't';
   const seesAll = row['sees_all'] === 't';
-  const receiver = inRecovery && hindrance?.reason !== 'privilege' ? receiverFrom(row, control) : null;
+  // Where not even its positions may be read, nothing is known of a receiver.
+  const receiver = inRecovery && (hindrance?.reason !== 'privilege' || 'replay_lsn' in row) ? receiverFrom(row, control) : null;
   return {
     document: {
       up: true,

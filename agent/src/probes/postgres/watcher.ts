@@ -75,6 +75,11 @@ export class Watcher {
     return this.#control;
   }
 
+  /** What the last look saw; undefined where the server did not understand it. */
+  get hot(): Hot | undefined {
+    return this.#hot;
+  }
+
   get failure(): Failure | undefined {
     return this.#failure;
   }
