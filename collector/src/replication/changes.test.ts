@@ -89,9 +89,9 @@ describe('the primary', () => {
     expect(world.steps(5)).toEqual([]);
   });
 
-  test('a collector that is away for twenty seconds does not take the first report, of one that is cut off, for the word of all', () => {
+  test('a collector that is away for twenty seconds does not take the first report, of a replica that is cut off, for the word of all', () => {
     const world = usualWorld();
-    world.set('c', { connected: false });
+    for (const name of ['b', 'c', 'd']) world.set(name, { connected: false });
     world.step();
     world.now += 20_000;
     world.report(world.server('c'));
