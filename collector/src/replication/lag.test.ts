@@ -82,6 +82,17 @@ describe('the primary is heard', () => {
     expect(pair(quick, { second: 400 }).lag!.upper).toBeLessThanOrEqual(100_000 + RESOLUTION);
   });
 
+  test('back after a stop, with nothing newer of the primary yet: as it is now, not as it was before', () => {
+    const tracks = new TestTracks();
+    tracks.fill('head', 'a', 0, 396, (second) => second);
+    tracks.follow('b', 0, 300, (second) => second);
+    tracks.follow('b', 398, 400, () => 300);
+    const { lag } = pair(tracks, { second: 400 });
+    expect(lag!.at).toBe(at(400));
+    expect(lag!.lower).toBeGreaterThan(97_000);
+    expect(lag!.upper).toBeLessThan(103_000);
+  });
+
   test('the receiver is dead and both of its positions stand still: it grows as soon as the primary writes', () => {
     const tracks = new TestTracks();
     tracks.fill('head', 'a', 0, 2_400, (second) => (second <= 100 ? 5 : 5 + (second - 100)));

@@ -29,6 +29,8 @@ export interface HeadClock {
   readonly beyond: readonly Track[];
 }
 
+/** Nothing was seen for so long between two samples: the one before it tells of another time. */
+const GAP_MS = 10_000;
 /** A question that took longer says where it stood, and not well when: then the answer before bounds it as well. */
 const QUICK_MS = 150;
 
@@ -124,22 +126,23 @@ export function lsnAt(track: Track | undefined, at: number): bigint | undefined 
   return newest !== undefined && at >= newest.at ? newest.lsn : track?.positionAt(at).low;
 }
 
-/** The sample of a track at `limit` or the one before. Without any before it, its newest one. */
+/** The sample of a track at `limit` or the one before. Without any shortly before it, its newest one. */
 function sampleBefore(track: Track, newest: Position, limit: number): Position {
   if (limit >= newest.at) return newest;
   const { low, high } = track.positionAt(limit);
   if (low === undefined) return newest;
   if (low === high) return { at: limit, lsn: low };
   const at = track.passed(low).notBefore;
-  return Number.isFinite(at) && at <= limit ? { at, lsn: low } : newest;
+  return at <= limit && limit - at <= GAP_MS ? { at, lsn: low } : newest;
 }
 
 /** Where a replica stood, by its own agent, at the newest moment of which both sides are known. */
 export function standingByAgent(replayed: Track | undefined, clock: HeadClock): Standing | undefined {
   const newest = replayed?.newest;
   if (replayed === undefined || newest === undefined) return undefined;
-  const headAt = clock.isHeard ? clock.head?.newest?.at : undefined;
-  const { at, lsn } = headAt === undefined ? newest : sampleBefore(replayed, newest, headAt);
+  const head = clock.isHeard ? clock.head?.newest : undefined;
+  // When the head passed a position that is behind it stays the same, however long ago the head was seen.
+  const { at, lsn } = head === undefined || newest.lsn < head.lsn ? newest : sampleBefore(replayed, newest, head.at);
   // What it had before, it had at that very moment.
   const errorMs = Math.max(0, replayed.passed(lsn - 1n).notAfter - at);
   if (errorMs <= QUICK_MS) return { at, low: lsn, high: lsn, errorMs, by: 'agent' };
