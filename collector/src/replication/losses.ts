@@ -7,6 +7,8 @@ import type { ClusterTopology, InstanceId } from './model.ts';
 /** For how long an end is told: longer than any rule waits for it. */
 const TELL_END_MS = 60 * 60_000;
 const LOSSES_MAX = 20;
+/** Half of PostgreSQL's own wal_receiver_timeout: an idle primary is heard by its replicas that seldom, when they ask. */
+const ASKED_MS = 30_000;
 /** Two reports and their travel may be missing before anything is said. */
 const INTERVALS_MISSED = 2;
 const GRACE_MS = 3_000;
@@ -28,7 +30,7 @@ export class Losses {
   note(cluster: ClusterTopology, now: number): void {
     const primary = cluster.members.find(({ id }) => id === cluster.primary.id);
     const { primaryEvidenceAt: evidenceAt } = cluster;
-    const patience = INTERVALS_MISSED * intervalMs(cluster, primary?.sighting?.intervalMs) + GRACE_MS;
+    const patience = patienceMs(cluster, primary?.sighting?.intervalMs ?? 0);
     const isLost = evidenceAt !== undefined && now - evidenceAt > patience;
     const current = this.#losses.find(({ overAt }) => overAt === undefined);
     if (!isLost) {
@@ -63,7 +65,13 @@ export class Losses {
   }
 }
 
-/** The slowest of those that would show a primary. */
-function intervalMs(cluster: ClusterTopology, ofPrimary: number | undefined): number {
-  return Math.max(ofPrimary ?? 0, ...cluster.members.map(({ sighting }) => sighting?.intervalMs ?? 0));
+/** The slowest of those that would show a primary, and what may pass between two signs of it. */
+function patienceMs({ members }: ClusterTopology, ofPrimaryMs: number): number {
+  const heard = members.flatMap(({ sighting }) => (sighting === undefined || sighting.silent ? [] : [sighting]));
+  const intervalMs = Math.max(ofPrimaryMs, ...heard.map((sighting) => sighting.intervalMs));
+  const isAnyoneConnected = members.some(
+    ({ sighting, role, upstream }) =>
+      sighting?.silent === false && sighting.newest.up && role === 'replica' && upstream?.connected === true,
+  );
+  return Math.max(INTERVALS_MISSED * intervalMs, isAnyoneConnected ? ASKED_MS + intervalMs : 0) + GRACE_MS;
 }
