@@ -134,6 +134,9 @@ describe(`PostgreSQL ${VERSION}`, () => {
     expect(namesOf(cluster, [cluster.primary.id!])).toEqual(['box/a']);
     expect(cluster.primary.certainty).toBe('sure');
     expect(member(cluster, 'box/b').upstream?.by).toBe('slot');
+    // Nobody told D's sender what D is called: that both processes began together tells.
+    expect(member(cluster, 'box/d').upstream?.by).toBe('process');
+    expect(member(cluster, 'box/d').seenBy?.upstream).toBe(member(cluster, 'box/a').id);
     expect(new Map(member(cluster, 'box/a').slotUsers).get('for_b')).toBe(member(cluster, 'box/b').id);
   });
 

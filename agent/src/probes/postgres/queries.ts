@@ -75,7 +75,8 @@ export const WIDE = statement({
   last_replayed_at: 'pg_last_xact_replay_timestamp()',
   receiver: `(SELECT json_build_array(w.status, w.sender_host, w.sender_port, w.slot_name, w.received_tli, w.latest_end_lsn,
       w.latest_end_time, w.pid, w.written_lsn, w.flushed_lsn,
-      (extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time) * 1000)::bigint)
+      (extract(epoch FROM clock_timestamp() - w.last_msg_receipt_time) * 1000)::bigint,
+      (SELECT a.backend_start FROM pg_stat_get_activity(w.pid) a))
     FROM pg_stat_wal_receiver w LIMIT 1)`,
   current_lsn: 'CASE WHEN NOT pg_is_in_recovery() THEN pg_current_wal_lsn() END',
   timeline_hex: 'CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END',

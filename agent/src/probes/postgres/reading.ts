@@ -112,6 +112,7 @@ type ReceiverRow = [
   writtenLsn: string | null,
   flushedLsn: string | null,
   lastMessageAgoMs: number | null,
+  startedAt: string | null,
 ];
 /** State null: not a client's. */
 type ActivityRow = [state: string | null, connections: number, waitingForSync: number];
@@ -265,8 +266,20 @@ function slotFrom([slot, safeWalBytes, xminAge, catalogXminAge]: SlotRow): Postg
 }
 
 function receiverFrom(row: Row, control: Control): NonNullable<PostgresReplication['receiver']> {
-  const [status, senderHost, senderPort, slotName, receivedTimeline, latestEndLsn, latestEndTime, pid, writtenLsn, flushedLsn, agoMs] =
-    (json(row['receiver']) ?? []) as Partial<ReceiverRow>;
+  const [
+    status,
+    senderHost,
+    senderPort,
+    slotName,
+    receivedTimeline,
+    latestEndLsn,
+    latestEndTime,
+    pid,
+    writtenLsn,
+    flushedLsn,
+    agoMs,
+    startedAt,
+  ] = (json(row['receiver']) ?? []) as Partial<ReceiverRow>;
   return {
     receiveLsn: row['receive_lsn'] ?? null,
     replayLsn: row['replay_lsn'] ?? null,
@@ -280,6 +293,7 @@ function receiverFrom(row: Row, control: Control): NonNullable<PostgresReplicati
     latestEndLsn: latestEndLsn ?? null,
     latestEndTime: isoTime(latestEndTime),
     pid: pid ?? null,
+    startedAt: isoTime(startedAt),
     writtenLsn: writtenLsn ?? null,
     flushedLsn: flushedLsn ?? null,
     lastMessageAgoMs: agoMs === undefined || agoMs === null ? null : Math.max(0, agoMs),
