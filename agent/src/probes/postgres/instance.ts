@@ -65,6 +65,7 @@ export class Instance {
   #databaseSizes: ReadonlyMap<string, number> = new Map();
   #controlDueMs = 0;
   #settingsDueMs = 0;
+  #configLoadedAt: Row[string] | undefined;
   #sizesDueMs = 0;
   #roleChanges = 0;
   #settingsHidden = false;
@@ -209,6 +210,7 @@ export class Instance {
       try {
         const row = await this.#watcher.one(WIDE);
         this.#lastWide = { row, atMs: now };
+        this.#noticeReload(row);
         return row;
       } catch (error) {
         if (isConnectionLoss(error) || isPooler(error)) throw error;
@@ -219,6 +221,12 @@ export class Instance {
     const before = this.#lastWide !== undefined && now - this.#lastWide.atMs <= WIDE_STANDS_MS ? this.#lastWide.row : {};
     const { hot } = this.#watcher;
     return { ...before, ...(hot !== undefined && wideFromHot(hot)), ...(await this.#watcher.one(MINIMAL)) };
+  }
+
+  /** Settings are read anew as soon as the server has: who it follows and how late may be others from then on. */
+  #noticeReload({ config_loaded_at: loadedAt }: Row): void {
+    if (loadedAt !== this.#configLoadedAt) this.#settingsDueMs = 0;
+    this.#configLoadedAt = loadedAt;
   }
 
   async #readSeldom(attempt: Attempt): Promise<void> {

@@ -60,6 +60,7 @@ const lagMs = (column: string): string => `(extract(epoch FROM ${column}) * 1000
 export const WIDE = statement({
   in_recovery: 'pg_is_in_recovery()',
   sees_all: "pg_has_role('pg_read_all_stats', 'USAGE')",
+  config_loaded_at: 'pg_conf_load_time()',
   replicas: `(SELECT json_agg(json_build_array(r.pid, r.application_name, r.client_addr, r.state, r.sync_state, r.sent_lsn, r.write_lsn,
       r.flush_lsn, r.replay_lsn, (CASE WHEN r.sent_lsn >= r.replay_lsn THEN pg_wal_lsn_diff(r.sent_lsn, r.replay_lsn)
         WHEN r.sent_lsn < r.replay_lsn THEN 0 END)::text, s.slot_name, r.backend_start, s.slot_type, r.client_hostname, r.sync_priority,
