@@ -136,8 +136,9 @@ export class Watcher {
     return failure;
   }
 
+  /** What is refused or given up leaves what was known: within one connection the server is the same. */
   async readControl(): Promise<void> {
-    this.#control = await this.unlessRefused(async () => controlFrom(await this.one(CONTROL)), UNKNOWN_CONTROL);
+    this.#control = await this.unlessRefused(async () => controlFrom(await this.one(CONTROL)), this.#control);
   }
 
   /** One row by the names of its columns; asked once more when it fell between two roles or recovery needed what it read. */
@@ -244,8 +245,18 @@ export class Watcher {
     return furthest === 0 ? null : furthest;
   }
 
+  /** A connection of which not all is known that has to be is none. */
   async #connect(): Promise<void> {
     await this.session.connect();
+    try {
+      await this.#recognise();
+    } catch (error) {
+      this.session.drop();
+      throw error;
+    }
+  }
+
+  async #recognise(): Promise<void> {
     const row = await this.one(IDENTITY);
     const identity = identityFrom(row);
     if (row['read_only'] !== 'on' || row['statement_timeout'] !== '3s') {
@@ -268,9 +279,11 @@ export class Watcher {
       this.#hot = undefined;
     }
     this.#identity = identity;
-    const { systemIdentifier } = this.#control;
+    const before = this.#control.systemIdentifier;
+    this.#control = UNKNOWN_CONTROL;
     await this.readControl();
-    if (systemIdentifier !== null && systemIdentifier !== this.#control.systemIdentifier) this.track.clear();
+    const { systemIdentifier } = this.#control;
+    if (before !== null && systemIdentifier !== null && before !== systemIdentifier) this.track.clear();
     this.#roleChanges++;
   }
 
