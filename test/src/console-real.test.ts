@@ -8,7 +8,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Overview } from '@tidemark/protocol';
+import type { Overview, Replication } from '@tidemark/protocol';
 import { chromium, type Browser } from 'playwright-core';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { PostgresCluster, waitUntil, type PostgresInstance } from './postgres/cluster.ts';
@@ -21,6 +21,7 @@ const REPORTS_SECONDS = 35;
 let directory: string;
 let cluster: PostgresCluster;
 let primary: PostgresInstance;
+let standby: PostgresInstance;
 let collector: RunningCollector;
 let agent: Program;
 let browser: Browser;
@@ -34,7 +35,7 @@ beforeAll(async () => {
     cluster.startPrimary({ version, name: 'primary' }),
     startCollector({ dataDir: join(directory, 'collector') }),
   ]);
-  await cluster.addStandby(primary, { name: 'standby' });
+  standby = await cluster.addStandby(primary, { name: 'standby' });
   const { token } = await collector.api<{ token: string }>('POST', '/api/telemetry/nodes', { name: 'db1', site: 'berlin' });
   const postgres = [{ url: primary.url, name: 'main' }];
   agent = startAgent({
@@ -92,5 +93,36 @@ test('every chart of a real node has values', async () => {
     expect(titles).toContain(title);
   await page.getByText('Host name').waitFor();
   await page.screenshot({ path: PICTURE });
+  expect(remarks.filter((text) => !/status of 401/.test(text))).toEqual([]);
+}, 180_000);
+
+test('replication as a real collector tells it: drawn, live, and with an unwatched replica', async () => {
+  await waitUntil(async () => {
+    const { clusters } = await collector.api<Replication>('GET', '/api/telemetry/replication');
+    return clusters[0]?.instances.some(({ watched, lag }) => !watched && lag !== null) === true;
+  });
+  const context = await browser.newContext({ viewport: { width: 1440, height: 1_000 }, colorScheme: 'dark' });
+  const page = await context.newPage();
+  const remarks: string[] = [];
+  page.on('console', (message) => remarks.push(message.text()));
+  page.on('pageerror', (error) => remarks.push(error.message));
+  await page.goto(`${collector.url}/replication`);
+  await page.getByLabel('Token', { exact: true }).fill(collector.adminToken);
+  await page.keyboard.press('Enter');
+  const card = page.locator('.r-card');
+  await card.waitFor();
+  await page.locator('.link-live').waitFor();
+  expect(await card.locator('.r-primary-line').innerText()).toMatch(/db1.*\bsure\b/s);
+  const replica = card.locator('.r-unwatched');
+  expect(await replica.innerText()).toMatch(/streaming[\s\S]*replica · not watched/);
+  const lag = card.locator('.r-lag');
+  expect(await lag.innerText()).toMatch(/^(0|≤ [\d.]+|[\d.]+) s$/);
+  await page.screenshot({ path: PICTURE.replace('node-real', 'replication-real') });
+
+  // The page is told: when the replica is gone, its edge says so without a reload.
+  await cluster.stop(standby, { mode: 'immediate' });
+  await page.locator('.r-box-primary').waitFor();
+  await expect.poll(() => page.locator('.r-box .r-state').allInnerTexts(), { timeout: 60_000 }).not.toContain('streaming');
+  await page.screenshot({ path: PICTURE.replace('node-real', 'replication-real-gone') });
   expect(remarks.filter((text) => !/status of 401/.test(text))).toEqual([]);
 }, 180_000);

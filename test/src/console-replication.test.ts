@@ -61,7 +61,7 @@ test('every kind of trouble, dark: in words, drawn and in tables', async () => {
   expect(await page.locator('.count-line').innerText()).toMatch(/^8 clusters\s*·?\s*27 instances\s*·?\s*6 with problems$/);
   expect(await lines(page).first().innerText()).toMatch(/Split brain:\s*accounts-1 and accounts-2 both write since \d\d:\d\d/);
   expect(await lines(page).nth(1).innerText()).toMatch(
-    /No primary:\s*For 40 h 12 min .*ledger-1 was it when last seen\. ledger-2 is cut off/,
+    /No primary:\s*For 40 h 12 min .*ledger-1 was one when it was last seen.* ledger-2 is cut off/,
   );
   await fine(page, 'replication-dark', true);
 

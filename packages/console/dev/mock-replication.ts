@@ -257,7 +257,7 @@ function cutOff(making: Making): ReplicationCluster {
     name: 'ledger',
     primary: 'ledger-1',
     certainty: 'likely',
-    why: 'It was one when it was last seen, and nobody has taken over.',
+    why: 'ledger-1 was one when it was last seen, and nobody has taken over.',
     instances: [
       {
         name: 'ledger-1',

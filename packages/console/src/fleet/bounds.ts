@@ -39,7 +39,7 @@ const METRICS: Record<keyof BoundsInForce, string> = {
   memory: 'tidemark_memory_usage_ratio',
   disk: 'tidemark_filesystem_usage_ratio',
   behind: 'tidemark_postgres_replica_bytes_behind',
-  lag: 'tidemark_replication_lag_seconds_lower',
+  lag: 'tidemark_replication_lag_alarm_seconds',
   response: 'tidemark_http_response_seconds',
   errors: 'tidemark_http_error_ratio',
 };

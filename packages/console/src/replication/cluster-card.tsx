@@ -34,7 +34,12 @@ function Primary({ cluster, nowMs }: { cluster: ReplicationCluster; nowMs: numbe
       ) : (
         <a href={nodePath(primary.node)}>{primary.name}</a>
       )}
-      {primary.name === null ? null : <span class={`r-sure sure-${primary.certainty}`}>{CERTAINTY_WORDS[primary.certainty]}</span>}
+      {primary.name === null ? null : (
+        <>
+          {' '}
+          <span class={`r-sure sure-${primary.certainty}`}>{CERTAINTY_WORDS[primary.certainty]}</span>
+        </>
+      )}
       {primary.since === null ? null : (
         <span class="muted">
           {' '}
@@ -53,12 +58,15 @@ function Facts({ cluster }: { cluster: ReplicationCluster }): JSX.Element {
   const { syncStandbysRequired: required, syncStandbysPresent: present, withoutPrimarySeconds, rpoBytes, instances } = cluster;
   const isGone = withoutPrimarySeconds !== null;
   const isMissing = required !== null && present !== null && present < required;
+  const isAlone = !instances.some(({ role }) => role !== 'primary');
   const unwatched = instances.filter(({ watched }) => !watched).length;
   return (
     <dl class="r-facts">
       <div>
         <dt>{isGone ? 'Lost with the primary' : 'Lost if the primary were lost now'}</dt>
-        <dd class={isGone && rpoBytes !== 0 ? 'bad' : undefined}>{lossText(rpoBytes, isGone)}</dd>
+        <dd class={isGone && !isAlone && rpoBytes !== 0 ? 'bad' : undefined}>
+          {isAlone ? 'all that no backup has: there is no replica' : lossText(rpoBytes, isGone)}
+        </dd>
       </div>
       {required === null || required === 0 ? null : (
         <div>

@@ -26,7 +26,7 @@ test('a split brain names those who write, and comes first', () => {
 
 test('a lost primary is told once, with whom it cut off and what is lost', () => {
   expect(said(named('ledger'))).toEqual([
-    'critical No primary: For 40 h 12 min nothing has shown that there is one; ledger-1 was it when last seen. ledger-2 is cut off. Without it 1.2 GiB of WAL are lost.',
+    'critical No primary: For 40 h 12 min nothing has shown that there is one. ledger-1 was one when it was last seen, and nobody has taken over. ledger-2 is cut off. Without it 1.2 GiB of WAL are lost.',
   ]);
 });
 
@@ -44,8 +44,8 @@ test('a missing synchronous standby says whether commits hang already', () => {
   const payments = named('payments');
   expect(said(payments)[0]).toMatch(/^critical Commits hang: They wait on payments-1 since \d\d:\d\d: 0 of 1 synchronous standby there\.$/);
   const events = payments.events.filter(({ kind }) => kind !== 'sync_commits_waiting');
-  expect(said({ ...payments, events })[0]).toMatch(
-    /^critical Synchronous standby missing: 0 of 1 synchronous standby there: commits on payments-1 wait/,
+  expect(said({ ...payments, events })[1]).toMatch(
+    /^warning Synchronous standby missing: 0 of 1 synchronous standby there: commits on payments-1 wait/,
   );
   expect(said({ ...payments, syncStandbysPresent: 1 }).some((text) => text.includes('ynchronous'))).toBe(false);
 });
@@ -70,6 +70,15 @@ test('a lag on the bound is not beyond it; what is unknown is judged by the leas
   expect(problems(withLag(60))).toEqual([]);
   expect(problems(withLag(60.1)).map(({ level }) => level)).toEqual(['warning']);
   expect(problems(withLag(301)).map(({ level }) => level)).toEqual(['critical']);
+});
+
+test('a slot that fills the disk presses as the rule has it, and a day ahead not at all', () => {
+  const events = named('events');
+  const filling = (diskFullInSeconds: number): string[] =>
+    said({ ...events, slots: [{ ...events.slots[0]!, diskFullInSeconds }] }).filter((text) => text.includes('Slot'));
+  expect(filling(3_600)).toEqual(['critical Slot in danger: events_2 on events-1: disk full in ~1 h. It keeps 36.0 GiB.']);
+  expect(filling(10 * 3_600)[0]).toMatch(/^warning Slot in danger: .* ~10 h\./);
+  expect(filling(26 * 3_600)).toEqual([]);
 });
 
 test('every key is its own', () => {

@@ -5,7 +5,7 @@
 import type { ReplicationCluster, ReplicationEvent, ReplicationInstance, ReplicationLag } from '@tidemark/protocol';
 import { levelOf, type Bounds } from '../fleet/bounds.ts';
 import { formatBytes } from '../format/quantities.ts';
-import { catchupText, formatLagSeconds, formatMinute, lagWords, slotDanger, slotMood } from './words.ts';
+import { catchupText, formatLagSeconds, formatMinute, lagWords, slotDanger, slotLevel, slotMood } from './words.ts';
 
 export interface Problem {
   /** Stable while it lasts. */
@@ -30,9 +30,14 @@ const sinceText = (since: string | null, nowMs: number): string => (since === nu
 export const primariesOf = (cluster: ReplicationCluster): ReplicationInstance[] =>
   cluster.instances.filter(({ role, state }) => role === 'primary' && state !== 'diverged');
 
-/** A replica of the primary that is gone: told with it, not beside it. */
-const isCutOffBy = ({ primary, withoutPrimarySeconds }: ReplicationCluster, { state, upstreamId }: ReplicationInstance): boolean =>
-  withoutPrimarySeconds !== null && state === 'disconnected' && upstreamId !== null && upstreamId === primary.id;
+/** A replica of a primary that is gone: told with it, not beside it. */
+function isCutOffBy(
+  { instances, primary, withoutPrimarySeconds }: ReplicationCluster,
+  { state, upstreamId }: ReplicationInstance,
+): boolean {
+  if (withoutPrimarySeconds === null || state !== 'disconnected' || upstreamId === null) return false;
+  return upstreamId === primary.id || instances.some((each) => each.id === upstreamId && each.role === 'primary' && each.state === 'down');
+}
 
 /** Whether another problem says it already. */
 const isTold = (cluster: ReplicationCluster, instance: ReplicationInstance): boolean =>
@@ -56,7 +61,6 @@ function ofPrimary(cluster: ReplicationCluster, nowMs: number): Problem[] {
     return [{ key: 'split-brain', level: 'critical', title: 'Split brain', text: what }];
   }
   if (withoutPrimarySeconds === null) return [];
-  const was = primary.name === null ? 'none is known' : `${primary.name} was it when last seen`;
   const replicas = cluster.instances.filter((instance) => isCutOffBy(cluster, instance)).map(({ name }) => name);
   const cutOff = replicas.length === 0 ? '' : ` ${listed(replicas)} ${replicas.length === 1 ? 'is' : 'are'} cut off.`;
   const loss = rpoBytes === null || rpoBytes === 0 ? '' : ` Without it ${formatBytes(rpoBytes)} of WAL are lost.`;
@@ -65,7 +69,7 @@ function ofPrimary(cluster: ReplicationCluster, nowMs: number): Problem[] {
       key: 'no-primary',
       level: 'critical',
       title: 'No primary',
-      text: `For ${formatLagSeconds(withoutPrimarySeconds, 'down')} nothing has shown that there is one; ${was}.${cutOff}${loss}`,
+      text: `For ${formatLagSeconds(withoutPrimarySeconds, 'down')} nothing has shown that there is one. ${sentence(primary.why)}${cutOff}${loss}`,
     },
   ];
 }
@@ -88,7 +92,7 @@ function ofSync(
       },
     ];
   return [
-    { key: 'sync', level: 'critical', title: 'Synchronous standby missing', text: `${there}: commits on ${where} wait until it is back.` },
+    { key: 'sync', level: 'warning', title: 'Synchronous standby missing', text: `${there}: commits on ${where} wait until it is back.` },
   ];
 }
 
@@ -131,7 +135,7 @@ function ofInstance(instance: ReplicationInstance, bounds: Bounds, nowMs: number
   const level = levelOf(lag?.lowerSeconds ?? null, bounds) === 'critical' ? 'critical' : least;
   // Of what has left the history of the others a lag says nothing.
   const tellsLag = lag !== null && lag.upperSeconds !== 0 && state !== 'diverged' && instance.role !== 'primary';
-  const behind = tellsLag ? `, ${behindText(lag, nowMs)}` : '';
+  const behind = tellsLag && !/ behind\b/.test(why) ? `, ${behindText(lag, nowMs)}` : '';
   return [{ key: `state ${id}`, level, title, text: sentence(`${name}${sinceText(since, nowMs)}${behind}: ${why}`) }];
 }
 
@@ -146,7 +150,7 @@ function ofSlots({ slots }: ReplicationCluster, nowMs: number): Problem[] {
       return [{ key, level: 'critical', title: 'Slot lost', text: `${named} is ${danger ?? 'lost'}. What used it has to be built anew.` }];
     }
     if (mood === 'danger')
-      return [{ key, level: 'critical', title: 'Slot in danger', text: `${named}: ${slotDanger(slot) ?? ''}.${keeps}` }];
+      return [{ key, level: slotLevel(slot) ?? 'warning', title: 'Slot in danger', text: `${named}: ${slotDanger(slot) ?? ''}.${keeps}` }];
     if (mood === 'idle' && (slot.retainedBytes ?? 0) >= IDLE_SLOT_BYTES)
       return [
         { key, level: 'warning', title: 'Slot unused', text: `${named} is used by nobody${sinceText(slot.inactiveSince, nowMs)}.${keeps}` },

@@ -59,15 +59,17 @@ function Problems({ judged, onGo }: { judged: readonly Judged[]; onGo: (cluster:
             <p>
               <strong>{problem.title}:</strong> {problem.text}
             </p>
-            <a
-              href={`#${cardId(cluster.systemIdentifier)}`}
-              onClick={(event) => {
-                event.preventDefault();
-                onGo(cluster.systemIdentifier);
-              }}
-            >
-              <bdi>{cluster.name}</bdi>
-            </a>
+            {judged.length < 2 ? null : (
+              <a
+                href={`#${cardId(cluster.systemIdentifier)}`}
+                onClick={(event) => {
+                  event.preventDefault();
+                  onGo(cluster.systemIdentifier);
+                }}
+              >
+                <bdi>{cluster.name}</bdi>
+              </a>
+            )}
           </li>
         ))}
       </ul>

@@ -8,7 +8,7 @@ import { Ago } from '../look/moment.tsx';
 import { nodePath } from '../router.ts';
 import { SLOT_WORDS, SlotShape, StateMark } from './marks.tsx';
 import { sortedInstances, sortedSlots, type InstanceKey, type InstanceRow, type SlotKey, type SlotRow, type Sorting } from './sorting.ts';
-import { MOODS, catchupText, lagText, lagWords, slotDanger, slotMood, upstreamByText } from './words.ts';
+import { MOODS, catchupText, lagText, lagWords, slotDanger, slotLevel, slotMood, upstreamByText } from './words.ts';
 import { clusterPath } from './view.ts';
 import './tables.css';
 
@@ -197,9 +197,7 @@ function InstanceLine({ row, several, nowMs }: { row: InstanceRow; several: bool
       </td>
       <td class="number">{instance.timeline ?? NOTHING}</td>
       <td class="number">{rate === null ? NOTHING : `${formatBytes(rate)}/s`}</td>
-      <td class="number muted">
-        <Ago at={instance.seenAt} />
-      </td>
+      <td class="number muted">{instance.seenAt === null && !watched ? NOTHING : <Ago at={instance.seenAt} />}</td>
     </tr>
   );
 }
@@ -265,7 +263,7 @@ function SlotLine({ row, several, nowMs }: { row: SlotRow; several: boolean; now
       <td class="number">{formatDuration(slot.heldSeconds)}</td>
       <td class="number">{slot.lag === null ? NOTHING : lagWords(slot.lag, nowMs).value}</td>
       <td class="number">{slot.safeBytes === null ? (mood === 'lost' ? NOTHING : 'no limit') : formatBytes(slot.safeBytes)}</td>
-      <td class={danger === null ? 'muted' : 'bad'}>{danger ?? 'no'}</td>
+      <td class={danger === null ? 'muted' : slotLevel(slot) === 'warning' ? 'warn' : 'bad'}>{danger ?? 'no'}</td>
     </tr>
   );
 }

@@ -13,7 +13,7 @@ import { Account } from './account.tsx';
 import { edgePath, type Box } from './layout.ts';
 import { SLOT_WORDS, SlotShape, StateMark } from './marks.tsx';
 import { MEASURES, pictureOf, type Ghost, type Member, type Picture } from './picture.ts';
-import { catchupText, formatShortMinute, lagWords, slotDanger, slotMood } from './words.ts';
+import { catchupText, formatShortMinute, lagWords, slotDanger, slotLevel, slotMood } from './words.ts';
 import './topology.css';
 
 const narrow = typeof matchMedia === 'function' ? matchMedia('(max-width: 640px)') : null;
@@ -86,7 +86,7 @@ function SlotTag({ slot }: { slot: ReplicationSlot }): JSX.Element {
   const danger = slotDanger(slot);
   const mood = slotMood(slot);
   return (
-    <span class={`r-slot slot-${mood}`} title={`Replication slot ${slot.name}: ${SLOT_WORDS[mood]}`}>
+    <span class={`r-slot slot-${mood} slot-of-${slotLevel(slot) ?? 'none'}`} title={`Replication slot ${slot.name}: ${SLOT_WORDS[mood]}`}>
       <span class="r-slot-line">
         <SlotShape slot={slot} />
         <span class="r-slot-name">{slot.name}</span>
@@ -193,7 +193,9 @@ function EdgeLabel({ instance, teller, nowMs }: { instance: ReplicationInstance;
   const { value } = lagWords(own, nowMs);
   const level = levelOf(own === null ? null : own.lowerSeconds - (instance.delaySeconds ?? 0), bounds.value.lag);
   const unknown = own?.unknownSince ?? null;
-  const below = catchupText(instance) ?? (unknown === null ? backlogText(instance) : `unknown since ${formatShortMinute(unknown, nowMs)}`);
+  const below =
+    (instance.state === 'paused' ? null : catchupText(instance)) ??
+    (unknown === null ? backlogText(instance) : `unknown since ${formatShortMinute(unknown, nowMs)}`);
   return (
     <button type="button" class={`r-edge-label lag-${level}`} {...telling(teller, instance.id)}>
       <span class="unseen">

@@ -62,12 +62,13 @@ test('the words never claim more than the bounds do', () => {
 });
 
 test('when it has caught up, or that it never will', () => {
-  expect(catchupText({ catchup: 'converging', catchupSeconds: 190 })).toBe('caught up in ~3 min');
-  expect(catchupText({ catchup: 'converging', catchupSeconds: 0.2 })).toBe('caught up in ~1 s');
-  expect(catchupText({ catchup: 'never', catchupSeconds: null })).toBe('never at this rate');
-  expect(catchupText({ catchup: 'converging', catchupSeconds: null })).toBeNull();
-  expect(catchupText({ catchup: 'caught_up', catchupSeconds: null })).toBeNull();
-  expect(catchupText({ catchup: 'unknown', catchupSeconds: 3 })).toBeNull();
+  expect(catchupText({ state: 'catching_up', catchup: 'converging', catchupSeconds: 190 })).toBe('caught up in ~3 min');
+  expect(catchupText({ state: 'catching_up', catchup: 'converging', catchupSeconds: 0.2 })).toBe('caught up in ~1 s');
+  expect(catchupText({ state: 'catching_up', catchup: 'never', catchupSeconds: null })).toBe('never at this rate');
+  expect(catchupText({ state: 'catching_up', catchup: 'converging', catchupSeconds: null })).toBeNull();
+  expect(catchupText({ state: 'catching_up', catchup: 'caught_up', catchupSeconds: null })).toBeNull();
+  expect(catchupText({ state: 'paused', catchup: 'never', catchupSeconds: null })).toBe('not while it is paused');
+  expect(catchupText({ state: 'catching_up', catchup: 'unknown', catchupSeconds: 3 })).toBeNull();
 });
 
 test('what would be lost, and what is', () => {

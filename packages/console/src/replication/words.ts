@@ -125,8 +125,10 @@ export function lagText(lag: ReplicationLag | null, nowMs: number): string {
 }
 
 /** "caught up in ~3 min", "never at this rate"; null when there is nothing to say. */
-export function catchupText({ catchup, catchupSeconds }: Pick<ReplicationInstance, 'catchup' | 'catchupSeconds'>): string | null {
-  if (catchup === 'never') return 'never at this rate';
+export function catchupText(instance: Pick<ReplicationInstance, 'catchup' | 'catchupSeconds' | 'state'>): string | null {
+  const { catchup, catchupSeconds, state } = instance;
+  // Of one that stands still "at this rate" is no news.
+  if (catchup === 'never') return state === 'paused' ? 'not while it is paused' : 'never at this rate';
   if (catchup !== 'converging' || catchupSeconds === null || !Number.isFinite(catchupSeconds)) return null;
   return `caught up in ~${formatDuration(Math.max(1, catchupSeconds))}`;
 }
@@ -165,17 +167,32 @@ export function lossText(rpoBytes: number | null, isGone: boolean): string {
 
 export type SlotMood = 'lost' | 'danger' | 'idle' | 'active' | 'unknown';
 
+/** A disk that is full sooner is a matter for now, or for today; as the shipped rule has it. */
+const DISK_CRITICAL_S = 4 * HOUR;
+const DISK_WARNING_S = 24 * HOUR;
+
+const isLost = ({ walStatus, invalidationReason }: ReplicationSlot): boolean => walStatus === 'lost' || invalidationReason !== null;
+
+/** How pressing it is; null when nothing is to be feared. */
+export function slotLevel(slot: ReplicationSlot): 'critical' | 'warning' | null {
+  const { walStatus, lostInSeconds, diskFullInSeconds } = slot;
+  if (isLost(slot) || walStatus === 'unreserved' || lostInSeconds !== null) return 'critical';
+  if (diskFullInSeconds === null || diskFullInSeconds >= DISK_WARNING_S) return null;
+  return diskFullInSeconds < DISK_CRITICAL_S ? 'critical' : 'warning';
+}
+
 /** How a slot is to be taken: what is lost or about to be, before what nobody uses. */
 export function slotMood(slot: ReplicationSlot): SlotMood {
-  if (slot.walStatus === 'lost' || slot.invalidationReason !== null) return 'lost';
-  if (slot.walStatus === 'unreserved' || slot.lostInSeconds !== null || slot.diskFullInSeconds !== null) return 'danger';
+  if (isLost(slot)) return 'lost';
+  if (slotLevel(slot) !== null) return 'danger';
   if (slot.active === null) return 'unknown';
   return slot.active ? 'active' : 'idle';
 }
 
 /** What is to be feared of a slot, shortest first: "lost in ~20 min"; null when nothing is. */
 export function slotDanger(slot: ReplicationSlot): string | null {
-  if (slotMood(slot) === 'lost') return slot.invalidationReason === null ? 'lost' : `lost: ${slot.invalidationReason.replaceAll('_', ' ')}`;
+  if (slotLevel(slot) === null) return null;
+  if (isLost(slot)) return slot.invalidationReason === null ? 'lost' : `lost: ${slot.invalidationReason.replaceAll('_', ' ')}`;
   const dangers: [number | null, string][] = [
     [slot.lostInSeconds, 'lost'],
     [slot.diskFullInSeconds, 'disk full'],
