@@ -18,6 +18,7 @@ export interface Fork {
   readonly other: Branch | undefined;
 }
 
+/** The first promotion that only one of two histories has. */
 export function forkOf(one: readonly Branch[], other: readonly Branch[]): Fork | undefined {
   let common = 0;
   while (common < one.length && common < other.length && isSame(one[common]!, other[common]!)) common += 1;
@@ -38,16 +39,18 @@ function isSame(one: Branch, other: Branch): boolean {
 /** The history of a primary: what it had as a replica, and its own promotion. */
 export function branchesOfPrimary(subject: Subject, memory: MemberMemory | undefined): readonly Branch[] {
   const branches = memory?.branches ?? [];
-  const { document, timeline, id } = subject;
+  const { document, id } = subject;
+  const timeline = document?.timeline ?? undefined;
   if (timeline === undefined) return branches;
   const recoveryEnd = document?.recoveryEndLsn ?? undefined;
   const last = branches.at(-1);
-  if (last?.timeline === timeline) {
+  // Also on the same timeline: a standby that is started without its signal file writes on where it stood.
+  const wasReplica = memory?.lastRole === 'replica';
+  if (!wasReplica && last?.timeline === timeline) {
     // Its fork stands still until the server restarts; what was read once holds.
     if (last.by !== id || last.forkLsn !== undefined || recoveryEnd === undefined) return branches;
     return [...branches.slice(0, -1), { ...last, forkLsn: recoveryEnd }];
   }
-  const wasReplica = memory?.lastRole === 'replica';
   const hasRisen = memory?.timeline !== undefined && timeline > memory.timeline;
   // Of a server that is new here, the first timeline was never begun by a promotion; recovery ends after a crash too.
   const wasPromotedUnseen = memory === undefined && recoveryEnd !== undefined && timeline > 1;

@@ -27,6 +27,7 @@ const PROCESS_BEYOND_MS = 60_000;
 const STARTED_SLACK_MS = 10_000;
 const LATER_MS = 2_500;
 
+/** Worked out once a look. */
 export function crowdOf(subjects: readonly Subject[]): Crowd {
   const applicationNames = new Map<string, number>();
   for (const { applicationName } of subjects) applicationNames.set(applicationName, (applicationNames.get(applicationName) ?? 0) + 1);

@@ -45,6 +45,7 @@ const NEWER_MS = 2_500;
 /** wal_sender_timeout, as it mostly is. */
 const LEFT_BEHIND_MS = 60_000;
 
+/** Every edge among the members of one cluster, and those that only a sender knows. */
 export function findEdges(subjects: readonly Subject[]): Edges {
   const crowd = crowdOf(subjects);
   const search = new Search(subjects, crowd);

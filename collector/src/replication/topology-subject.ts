@@ -62,6 +62,7 @@ export const DEFAULT_APPLICATION_NAME = 'walreceiver';
 /** They take WAL and are no servers. */
 const COLLECTORS_OF_WAL = /^(pg_basebackup|pg_receivewal|barman|wal-g|walg|pgbackrest|pg_rewind)/i;
 
+/** In the order of the sightings. */
 export function subjectsOf({ sightings, memory, now }: TopologyInput): Subject[] {
   const names = namesOf(sightings);
   return sightings.map((sighting) => subjectOf(sighting, names.get(sighting.id)!, memory[sighting.id], now));
@@ -169,6 +170,7 @@ function momentOf(time: string | null | undefined, offset: number | undefined): 
   return Number.isNaN(said) ? undefined : said + offset;
 }
 
+/** As pg_settings has it, in its unit; undefined where it is empty or may not be seen. */
 export function settingOf(sighting: Sighting, name: string): string | undefined {
   return nonEmpty(sighting.settings?.settings.find((setting) => setting.name === name)?.value);
 }

@@ -38,7 +38,7 @@ export function groupsOf(subjects: readonly Subject[], memory: Memories, edges: 
     }))
     .sort(
       (a, b) =>
-        b.size - a.size || before(a.seenAt, b.seenAt) || before(a.startedAt, b.startedAt) || (a.group[0]!.id < b.group[0]!.id ? -1 : 1),
+        b.size - a.size || compare(a.seenAt, b.seenAt) || compare(a.startedAt, b.startedAt) || (a.group[0]!.id < b.group[0]!.id ? -1 : 1),
     );
   const apart = new Set(
     ranked
@@ -50,9 +50,9 @@ export function groupsOf(subjects: readonly Subject[], memory: Memories, edges: 
 }
 
 /** Infinity less Infinity is no number. */
-const before = (one: number, other: number): number => (one === other ? 0 : one < other ? -1 : 1);
+const compare = (one: number, other: number): number => (one === other ? 0 : one < other ? -1 : 1);
 
-/** The largest set of primaries of one lineage of which every two were seen to be primaries at one time. */
+/** Those primaries of one lineage that each were seen to be one at the same time as another. */
 export function splitBrainOf(
   main: readonly Subject[],
   memory: Memories,
@@ -134,6 +134,7 @@ export interface VerdictInput {
   readonly subscribers: ReadonlySet<InstanceId>;
 }
 
+/** Sure is only who reports as primary now, alone and on time. */
 export function verdictOf(input: VerdictInput): PrimaryVerdict {
   const { main, splitBrain, memory, edges, roots, subscribers } = input;
   if (splitBrain !== undefined) return { id: splitBrain.primaries.at(-1), certainty: 'disputed', why: `Split brain: ${splitBrain.why}` };

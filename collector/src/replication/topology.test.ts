@@ -498,6 +498,38 @@ describe('parted histories', () => {
     expect(memberOf(world.look(), a).diverged).toMatchObject({ forkLsn: undefined });
   });
 
+  test('a standby that is started without its signal file writes on, on the same timeline', () => {
+    const { world, a, d } = family();
+    world.round();
+    world.stop(d);
+    world.round();
+    world.start(d);
+    d.role = 'primary';
+    world.write(d);
+    world.round();
+    world.round();
+    const cluster = world.round();
+    expect(memberOf(cluster, d).timeline).toBe(1);
+    expect(cluster.splitBrain).toMatchObject({ primaries: [d.id, a.id], forkLsn: undefined });
+    world.stop(d);
+    world.start(d, { follow: a });
+    expect(memberOf(world.round(), d)).toMatchObject({ role: 'replica' });
+  });
+
+  test('a server of which only little is understood begins no branch', () => {
+    const { world, d } = family();
+    world.round();
+    world.promote(d);
+    const said = world.document.bind(world);
+    world.document = (server): PostgresReplication =>
+      server === d ? { ...said(server), timeline: null, recoveryEndLsn: null } : said(server);
+    world.round();
+    expect(world.memory[d.id]).toMatchObject({ lastRole: 'primary', branches: [] });
+    world.document = said;
+    world.round();
+    expect(world.memory[d.id]?.branches).toEqual([{ timeline: 2, forkLsn: '0/3000000', by: d.id }]);
+  });
+
   test('a replica that crashes on the new timeline, of which the control file does not know yet', () => {
     const { world, a, b, c } = family();
     world.round();

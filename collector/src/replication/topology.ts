@@ -13,6 +13,7 @@ import { groupsOf, isStreamedTo, splitBrainOf, verdictOf } from './topology-verd
 const NAMES_MAX = 4;
 const NONE: ReadonlyMap<string, InstanceId> = new Map();
 
+/** One look at one cluster. Times are milliseconds on the collector's clock; the memory is to be given back at the next look. */
 export function clusterTopology(input: TopologyInput): TopologyResult {
   const subjects = subjectsOf(input);
   const byId = new Map(subjects.map((subject) => [subject.id, subject]));
