@@ -1,7 +1,8 @@
 /** Every way in which an edge can be known, and every way in which addresses and names mislead. */
 import { describe, expect, test } from 'vitest';
 import type { PostgresReplication } from '@tidemark/protocol';
-import { drawn, memberOf, row, World, type Server, type ServerOptions } from './topology-testing.ts';
+import { drawn, memberOf } from './topology-family-testing.ts';
+import { row, World, type Server, type ServerOptions } from './topology-testing.ts';
 
 const upstreamOf = (world: World, server: Server): unknown => memberOf(world.round(), server).upstream;
 

@@ -5,7 +5,8 @@
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
 import type { ClusterTopology, Sighting } from './model.ts';
-import { descends, memberOf, World, type Server } from './topology-testing.ts';
+import { memberOf } from './topology-family-testing.ts';
+import { descends, World, type Server } from './topology-testing.ts';
 
 const INTERVAL_MS = 10_000;
 const STEP_MS = 1_000;

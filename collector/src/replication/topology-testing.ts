@@ -4,7 +4,7 @@
  * says can be held against it.
  */
 import { formatLsn, type PostgresReplication, type PostgresSettings, type ReplicaView } from '@tidemark/protocol';
-import type { ClusterTopology, InstanceId, Member, MemberMemory, Sighting } from './model.ts';
+import type { ClusterTopology, InstanceId, MemberMemory, Sighting } from './model.ts';
 import { clusterTopology } from './topology.ts';
 
 export const SYSTEM_IDENTIFIER = '7500000000000000001';
@@ -356,26 +356,6 @@ export function row(applicationName: string | null, clientAddr: string | null, l
     slotName: null,
     backendStart: null,
   };
-}
-
-/** Of a member, by its server or by its id. */
-export function memberOf(cluster: ClusterTopology, of: Server | string): Member {
-  const id = typeof of === 'string' ? of : of.id;
-  const found = cluster.members.find((member) => member.id === id);
-  if (found === undefined) throw new Error(`No member ${id} among ${cluster.members.map((member) => member.id).join(', ')}`);
-  return found;
-}
-
-/** Who follows whom, by names: "b<a c<b d<a". */
-export function drawn(cluster: ClusterTopology): string {
-  const names = new Map(cluster.members.map(({ id, name }) => [id, name]));
-  return cluster.members
-    .filter(({ upstream }) => upstream !== undefined)
-    .map(
-      ({ name, upstream }) =>
-        `${name}${upstream!.connected ? '<' : '~'}${upstream!.id === undefined ? '?' : (names.get(upstream!.id) ?? '!')}`,
-    )
-    .join(' ');
 }
 
 function sameEntry(one: Server['history'][number] | undefined, other: Server['history'][number] | undefined): boolean {
