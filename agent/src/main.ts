@@ -4,7 +4,9 @@ import { readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { addOptions, EXIT, loadOptions, runProgram } from '@tidemark/service';
 import { Command, CommanderError } from 'commander';
-import { AGENT_OPTIONS, defaultConfigFile, type AgentOptionValues, type Surroundings } from './config.ts';
+import type { CheckFlags } from './commands/check-replication.ts';
+import { AGENT_OPTIONS, agentConfig, defaultConfigFile, type AgentOptionValues, type Surroundings } from './config.ts';
+import type { PostgresConfig } from './probes/postgres.ts';
 
 // Dead network mounts hold a thread each: there must be others for the disk and for DNS. Read by libuv at its first use.
 process.env['UV_THREADPOOL_SIZE'] ??= '16';
@@ -56,16 +58,66 @@ async function main(): Promise<number> {
       const { status } = await import('./commands/status.ts');
       say(status(options(command), surroundings, Date.now(), command.opts()['json'] === true));
     });
+  addCheck(program, (said) => {
+    process.stderr.write(said.errors);
+    say(said);
+  });
   try {
     await program.parseAsync(process.argv);
   } catch (error) {
     // Commander has said what was wrong, or printed the help that was asked for.
     if (!(error instanceof CommanderError)) throw error;
-    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    // Of a monitoring plugin 2 means that something is critical, so a slip on its command line is 3.
+    return error.exitCode === 0 ? EXIT.ok : process.argv[2] === 'check' ? PLUGIN_UNKNOWN : EXIT.usage;
   }
   return exitCode;
 }
 
+const PLUGIN_UNKNOWN = 3;
+
+function addCheck(program: Command, say: (said: { output: string; errors: string; exitCode: number }) => void): void {
+  const check = program.command('check').description('look at something once and end like a monitoring plugin').helpCommand(false);
+  check
+    .command('replication')
+    .description('how replication stands, asked of the PostgreSQL servers themselves; needs no collector')
+    .argument('[role]', 'what the server should be: primary (or master), or replica')
+    .option('--url <url>', 'the server, without a password (default: those of the configuration file, else those found on this machine)')
+    .option('--name <name>', 'what to call it; without --url: the one of this name in the configuration file')
+    .option('--password-file <file>', 'file whose first line is the password (else PGPASSFILE or ~/.pgpass)')
+    .option('--format <format>', 'table, json or status (default "table")')
+    .option('--warning-seconds <seconds>', 'lag of a replica, also like 90s or 5m (default 60)')
+    .option('--critical-seconds <seconds>', 'lag of a replica (default 300)')
+    .option('--warning-bytes <bytes>', 'WAL that a replica has not replayed, also like 500MB (default 100MiB)')
+    .option('--critical-bytes <bytes>', 'the same, critical (default: none)')
+    .option('--replicas <count>', 'a primary with fewer replicas is a warning (default 1)')
+    .option('--config <file>', 'configuration file of the agent (environment: TIDEMARK_CONFIG)')
+    .addHelpText('after', CHECK_EXAMPLES)
+    .action(async (role: string | undefined, flags: CheckFlags, command: Command) => {
+      const { checkReplication } = await import('./commands/check-replication.ts');
+      const configured = (): readonly PostgresConfig[] => configuredServers(command.opts());
+      say(await checkReplication(role, flags, { surroundings, configured }));
+    });
+}
+
+/** The PostgreSQL servers of the configuration file and the environment. */
+function configuredServers({ config }: { config?: string }): readonly PostgresConfig[] {
+  const { values } = loadOptions('tidemark-agent', AGENT_OPTIONS, {
+    flags: config === undefined ? {} : { config },
+    environment: process.env,
+    defaultFile: defaultConfigFile(surroundings),
+  });
+  return agentConfig(values, surroundings).postgres;
+}
+
+const CHECK_EXAMPLES = `
+Exits with 0 (OK), 1 (warning), 2 (critical) or 3 (unknown: it could not look). Lag is judged by
+its lower bound. See docs/how-to/check-replication.md.
+
+Examples:
+  tidemark-agent check replication
+  tidemark-agent check replication replica --url postgresql://tidemark@db2:5432/postgres
+  tidemark-agent check replication --format status
+  tidemark-agent check replication --format json | jq '.servers[].lag.seconds'`;
 const RUN_EXAMPLES = `
 Every option can also stand in the configuration file (/etc/tidemark/agent.yaml unless --config names
 another) under its name in camel case, or in the environment as TIDEMARK_NAME. Flags win over the

@@ -7,6 +7,7 @@ export * from './limits.ts';
 export * from './lsn.ts';
 export * from './number.ts';
 export * from './postgres-activity.ts';
+export * from './postgres-discovered.ts';
 export * from './postgres.ts';
 export * from './problem.ts';
 export * from './query.ts';
