@@ -8,6 +8,7 @@ import { AddNode } from '../node/add-node.tsx';
 import { nodePath } from '../router.ts';
 import { useMayChange } from '../session/rights.ts';
 import { TokenOnce } from './token.tsx';
+import './nodes.css';
 
 /** "env=production role=db" as tags; null when it is not of this form. */
 export function tagsOf(text: string): Record<string, string> | null {

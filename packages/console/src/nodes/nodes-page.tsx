@@ -18,6 +18,7 @@ import { nodePath } from '../router.ts';
 import { useMayChange } from '../session/rights.ts';
 import { arrangeNodes, listed, type ListedNode } from './list.ts';
 import { NodeSteps } from './steps.tsx';
+import './nodes.css';
 
 const EVERY_MS = 30_000;
 const RETRY_MS = 3_000;
