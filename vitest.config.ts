@@ -5,6 +5,7 @@ const conditions = ['source', 'module', 'node', 'development|production'];
 const shared = { resolve: { conditions }, ssr: { resolve: { conditions, externalConditions: ['source', 'node'] } } };
 
 const CONSOLE = 'test/src/console*.test.ts';
+const SCENARIOS = 'test/src/scenarios.test.ts';
 const endToEnd = { testTimeout: 180_000, hookTimeout: 240_000 };
 
 export default defineConfig({
@@ -38,15 +39,20 @@ export default defineConfig({
           ...endToEnd,
           name: 'e2e',
           include: ['test/src/**/*.test.ts'],
-          exclude: [CONSOLE],
+          exclude: [CONSOLE, SCENARIOS],
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
       {
         ...shared,
+        // Many at a time by itself, and what they find is a measurement.
+        test: { ...endToEnd, name: 'scenarios', include: [SCENARIOS], maxWorkers: 1, sequence: { groupOrder: 2 } },
+      },
+      {
+        ...shared,
         // What a page costs is measured, so nothing else runs meanwhile.
-        test: { ...endToEnd, name: 'console', include: [CONSOLE], maxWorkers: 1, sequence: { groupOrder: 2 } },
+        test: { ...endToEnd, name: 'console', include: [CONSOLE], maxWorkers: 1, sequence: { groupOrder: 3 } },
       },
     ],
   },
