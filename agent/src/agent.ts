@@ -5,7 +5,14 @@
  */
 import { createHash, randomUUID } from 'node:crypto';
 import type { Agent as HttpAgent } from 'node:http';
-import { LIMITS, POSTGRES_REPLICATION, type Layout, type Observation } from '@tidemark/protocol';
+import {
+  LIMITS,
+  POSTGRES_DISCOVERED,
+  POSTGRES_REPLICATION,
+  type Layout,
+  type Observation,
+  type PostgresDiscovered,
+} from '@tidemark/protocol';
 import { phaseOf, Ticker, type BackoffBounds, type Clock, type Log } from '@tidemark/service';
 import type { Probe } from './probes/probe.ts';
 import { ProbeRunner, wireBlocks, type Collection, type ProbeState } from './probes/runner.ts';
@@ -74,6 +81,8 @@ export interface AgentState {
   readonly spool: SpoolState;
   readonly probes: readonly ProbeState[];
   readonly postgres: PostgresStatus[];
+  /** PostgreSQL servers of this machine that are not watched. */
+  readonly discovered: PostgresDiscovered['servers'];
 }
 
 export interface Agent {
@@ -102,6 +111,7 @@ class RunningAgent implements Agent {
   #sequence = 0;
   #lastReportAt: number | undefined;
   #postgres: PostgresStatus[] = [];
+  #discovered: PostgresDiscovered['servers'] = [];
   #turn: Promise<void> = Promise.resolve();
   #stopping = false;
 
@@ -150,6 +160,7 @@ class RunningAgent implements Agent {
       spool: this.#options.spool.state(),
       probes: this.#runner.states(),
       postgres: this.#postgres,
+      discovered: this.#discovered,
     };
   }
 
@@ -197,6 +208,7 @@ class RunningAgent implements Agent {
 
   #notePostgres(observations: readonly Observation[]): void {
     for (const { kind, instance, document } of observations) {
+      if (kind === POSTGRES_DISCOVERED) this.#discovered = (document as PostgresDiscovered).servers;
       if (kind !== POSTGRES_REPLICATION) continue;
       const { up, role, version, detail, insufficientPrivilege } = document as Record<string, unknown>;
       const text = (value: unknown): string | null => (typeof value === 'string' ? value : null);

@@ -5,6 +5,7 @@ import { uptime } from 'node:os';
 import { addOptions, EXIT, loadOptions, runProgram } from '@tidemark/service';
 import { Command, CommanderError } from 'commander';
 import type { CheckFlags } from './commands/check-replication.ts';
+import type { SetupFlags } from './commands/postgres-setup.ts';
 import { AGENT_OPTIONS, agentConfig, defaultConfigFile, type AgentOptionValues, type Surroundings } from './config.ts';
 import type { PostgresConfig } from './probes/postgres.ts';
 
@@ -62,6 +63,7 @@ async function main(): Promise<number> {
     process.stderr.write(said.errors);
     say(said);
   });
+  addPostgres(program, (output) => say({ output, exitCode: EXIT.ok }));
   try {
     await program.parseAsync(process.argv);
   } catch (error) {
@@ -99,6 +101,22 @@ function addCheck(program: Command, say: (said: { output: string; errors: string
     });
 }
 
+function addPostgres(program: Command, say: (output: string) => void): void {
+  const postgres = program.command('postgres').description('make a PostgreSQL server ready to be watched').helpCommand(false);
+  postgres
+    .command('setup')
+    .description('the role by which the agent watches a server, with the least rights: prints what to run, or runs it')
+    .option('--url <url>', 'the server, as a superuser, without a password (default: the only one found on this machine)')
+    .option('--role <role>', 'name of the role (default "tidemark")')
+    .option('--password-file <file>', "file for the role's password; made, with a new password, when it is not there")
+    .option('--apply', 'do it, instead of printing it')
+    .addHelpText('after', SETUP_EXAMPLES)
+    .action(async (flags: SetupFlags) => {
+      const { postgresSetup } = await import('./commands/postgres-setup.ts');
+      say(await postgresSetup(flags, surroundings));
+    });
+}
+
 /** The PostgreSQL servers of the configuration file and the environment. */
 function configuredServers({ config }: { config?: string }): readonly PostgresConfig[] {
   const { values } = loadOptions('tidemark-agent', AGENT_OPTIONS, {
@@ -118,6 +136,14 @@ Examples:
   tidemark-agent check replication replica --url postgresql://tidemark@db2:5432/postgres
   tidemark-agent check replication --format status
   tidemark-agent check replication --format json | jq '.servers[].lag.seconds'`;
+const SETUP_EXAMPLES = `
+What it prints is a script for psql. The superuser's own password, where one is asked for, comes from
+PGPASSFILE or ~/.pgpass. A role that is there already is brought up to date.
+
+Examples:
+  tidemark-agent postgres setup
+  sudo -u postgres tidemark-agent postgres setup --apply --password-file /var/lib/postgresql/tidemark-password
+  tidemark-agent postgres setup --url postgresql://postgres@db1:5432/postgres --apply --password-file ./password`;
 const RUN_EXAMPLES = `
 Every option can also stand in the configuration file (/etc/tidemark/agent.yaml unless --config names
 another) under its name in camel case, or in the environment as TIDEMARK_NAME. Flags win over the

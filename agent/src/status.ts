@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { PostgresDiscovered } from '@tidemark/protocol';
 import { sentenceOf, type Log } from '@tidemark/service';
 import type { ProbeState } from './probes/runner.ts';
 import type { SpoolState } from './spool/spool.ts';
@@ -40,6 +41,8 @@ export interface AgentStatus {
   spool: SpoolState;
   probes: readonly ProbeState[];
   postgres: PostgresStatus[];
+  /** PostgreSQL servers of this machine that are not watched; earlier agents did not look for them. */
+  discovered?: PostgresDiscovered['servers'];
 }
 
 /** The status a running agent wrote last, or undefined when there is none that can be read. */
@@ -107,8 +110,9 @@ export class StatusFile {
   }
 }
 
-function whatMatters({ uplink, spool, probes, postgres }: AgentStatus): string {
+function whatMatters({ uplink, spool, probes, postgres, discovered = [] }: AgentStatus): string {
   const failing = probes.filter((probe) => !probe.success).map((probe) => probe.name);
   const servers = postgres.map((server) => [server.instance, server.up, server.role]);
-  return JSON.stringify([uplink.phase, uplink.detail, uplink.newAddress, spool.lost, spool.trouble, spool.reports > 1, failing, servers]);
+  const { phase, detail, newAddress } = uplink;
+  return JSON.stringify([phase, detail, newAddress, spool.lost, spool.trouble, spool.reports > 1, failing, servers, discovered]);
 }

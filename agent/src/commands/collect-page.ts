@@ -1,5 +1,5 @@
 /** A look at a machine for people: grouped, aligned, in units that people say. It shows what matters; `--json` has everything. */
-import { INVENTORY, POSTGRES_REPLICATION, type Observation } from '@tidemark/protocol';
+import { INVENTORY, POSTGRES_DISCOVERED, POSTGRES_REPLICATION, type Observation, type PostgresDiscovered } from '@tidemark/protocol';
 import type { Collected, CollectedSeries } from './collect.ts';
 import { HTTP_HEALTH } from '../probes/http.ts';
 import { alignRows, bytes, duration, percent, plural, printable } from './wording.ts';
@@ -19,6 +19,7 @@ export function collectPage(collected: Collected): string {
     ...collected.observations
       .filter(({ kind }) => kind === POSTGRES_REPLICATION)
       .map((observation) => postgres(observation, series, collected.takenAt)),
+    discovered(collected.observations),
     probes(collected),
   ];
   return `${sections.filter((section) => section !== '').join('\n\n')}\n`;
@@ -176,6 +177,15 @@ function endpoints(observations: readonly Observation[], series: SeriesIndex): s
         printable(detail ?? failing.join(', ')),
       ];
     });
+}
+
+/** Servers that nobody watches, with what to run to have them watched. */
+function discovered(observations: readonly Observation[]): string {
+  const servers = observations
+    .filter(({ kind }) => kind === POSTGRES_DISCOVERED)
+    .flatMap(({ document }) => (document as PostgresDiscovered).servers);
+  const lines = servers.map(({ address, command }) => `  ${printable(address)}: ${printable(command)}`);
+  return lines.length === 0 ? '' : ['PostgreSQL found and not watched', ...lines].join('\n');
 }
 
 interface ReplicaRow {

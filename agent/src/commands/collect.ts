@@ -7,6 +7,7 @@ import { agentConfig, type AgentOptionValues, type Surroundings } from '../confi
 import { createProbes } from '../probes/index.ts';
 import { createHttpProbes } from '../probes/http.ts';
 import { createPostgresProbes } from '../probes/postgres.ts';
+import { discoveryProbe } from '../probes/postgres/discovery-probe.ts';
 import { collectPage } from './collect-page.ts';
 
 /** Usage ratios and rates are of this time. */
@@ -49,7 +50,7 @@ export async function collect(
     clockOffset: () => undefined,
     reportsLost: () => 0,
     spoolBytes: () => 0,
-    extra: [...postgres, ...http],
+    extra: [...postgres, discoveryProbe({ platform: surroundings.platform, watched: config.postgres }), ...http],
   });
   const collected = await collectOnce(config.hostname, probes, systemClock, log, WINDOW_MS);
   const output = json ? `${JSON.stringify(collected, undefined, 2)}\n` : collectPage(collected);

@@ -17,6 +17,7 @@ import { agentConfig, isReadableByOthers, readToken, type AgentConfig, type Agen
 import { createProbes } from '../probes/index.ts';
 import { createHttpProbes } from '../probes/http.ts';
 import { createPostgresProbes } from '../probes/postgres.ts';
+import { discoveryProbe } from '../probes/postgres/discovery-probe.ts';
 import { openDiskSpool } from '../spool/disk-spool.ts';
 import { lockDataDir } from '../spool/lock.ts';
 import { StatusFile, type AgentStatus } from '../status.ts';
@@ -80,6 +81,7 @@ function assemble(
     onChange: () => void agent.reportNow({ urgent: true }),
   });
   const http = createHttpProbes(config.http, { version, clock });
+  const discovery = discoveryProbe({ platform, watched: config.postgres, log: log.child({ component: 'postgres' }) });
   const status = new StatusFile(config.dataDir, () => statusOf(agent, config, server, version), log);
   const agent = createAgent({
     identity: {
@@ -92,7 +94,7 @@ function assemble(
     },
     server,
     token,
-    probes: (figures) => createProbes({ platform, clock, extra: [...postgres, ...http], ...figures }),
+    probes: (figures) => createProbes({ platform, clock, extra: [...postgres, discovery, ...http], ...figures }),
     spool,
     clock,
     random: () => randomInt(2 ** 32) / 2 ** 32,
@@ -122,7 +124,7 @@ function tokenSource({ tokenFile }: AgentConfig, { surroundings }: RunContext, l
 }
 
 function statusOf(agent: Agent, config: AgentConfig, server: URL, version: string): AgentStatus {
-  const { startedAt, lastReportAt, uplink, spool, probes, postgres } = agent.state();
+  const { startedAt, lastReportAt, uplink, spool, probes, postgres, discovered } = agent.state();
   return {
     version,
     pid: process.pid,
@@ -136,5 +138,6 @@ function statusOf(agent: Agent, config: AgentConfig, server: URL, version: strin
     spool,
     probes,
     postgres,
+    discovered,
   };
 }

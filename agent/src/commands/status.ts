@@ -2,7 +2,7 @@
 import { agentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
 import { holderOf } from '../spool/lock.ts';
 import { readStatus, type AgentStatus } from '../status.ts';
-import { alignRows, bytes, duration, plural } from './wording.ts';
+import { alignRows, bytes, duration, plural, printable } from './wording.ts';
 
 export const STATUS_EXIT = { fine: 0, troubled: 1, notRunning: 3 } as const;
 /** Reports late by more than this many intervals are a trouble. */
@@ -72,7 +72,7 @@ function clockWords(offsetMs: number): string {
 }
 
 function statusPage(written: AgentStatus, troubles: readonly string[], now: number): string {
-  const { uplink, spool, postgres, probes } = written;
+  const { uplink, spool, postgres, probes, discovered = [] } = written;
   const ago = (at: number | undefined): string => (at === undefined ? 'never' : `${duration(now - at)} ago`);
   const name =
     uplink.node === undefined || uplink.node.name === written.hostname
@@ -103,9 +103,12 @@ function statusPage(written: AgentStatus, troubles: readonly string[], now: numb
       `${server.instance}: ${server.up ? ['up', server.role, server.version, server.detail].filter((part) => part !== null).join(', ') : 'down'}`,
     ]),
   ];
+  const found = discovered.map(({ address, command }) => `  - ${printable(address)}: ${printable(command)}`);
+  const notWatched =
+    found.length === 0 ? '' : `\n\n${plural(found.length, 'PostgreSQL server')} found here and not watched; to watch:\n${found.join('\n')}`;
   const said =
     troubles.length === 0
       ? 'All is well.'
       : `${plural(troubles.length, 'trouble')}:\n${troubles.map((trouble) => `  - ${trouble}`).join('\n')}`;
-  return `${alignRows(rows)}\n\n${said}\n`;
+  return `${alignRows(rows)}\n\n${said}${notWatched}\n`;
 }
