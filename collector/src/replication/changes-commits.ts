@@ -1,7 +1,8 @@
 /** What commits and archives depend on: synchronous standbys that are missing, before commits hang and when they do, and WAL that cannot be archived. */
 import type { PostgresReplication } from '@tidemark/protocol';
-import { documentNow, iso, secondsOf, spanText, type Look } from './changes-look.ts';
+import { documentNow, type Look } from './changes-look.ts';
 import type { SyncNote } from './changes-memory.ts';
+import { iso, secondsOf, spanText } from './words.ts';
 
 /** Reconnecting takes a moment; so does a failing archive command that the server tries again by itself. */
 const SHORT_MS = 5_000;

@@ -1,7 +1,6 @@
 /** One look at a cluster, as the parts that find changes need it: who is who, who can testify, how long is long enough, and what is said. */
 import { bytesBetween, parseLsn, type PostgresReplication, type ReplicationEventKind } from '@tidemark/protocol';
 import { oneLine } from '../notify/wording.ts';
-import { valueText } from '../rules/bound-text.ts';
 import type { Memory } from './changes-memory.ts';
 import type { ClusterFigures, ClusterTopology, InstanceId, Member, Position, ReplicationChange, Sighting } from './model.ts';
 
@@ -131,12 +130,6 @@ export function bytesFrom(behind: string | null, ahead: string | null): number |
   const [from, to] = [parseLsn(behind), parseLsn(ahead)];
   return from === undefined || to === undefined ? null : bytesBetween(from, to);
 }
-
-export const iso = (at: number): string => new Date(at).toISOString();
-/** To a tenth: nothing here is known better. */
-export const secondsOf = (ms: number): number => Math.round(Math.max(0, ms) / 100) / 10;
-export const spanText = (ms: number): string => valueText(secondsOf(ms), 'seconds');
-export const bytesText = (bytes: number): string => valueText(bytes, 'bytes');
 
 /** "a, b and c". */
 export function listed(names: readonly string[]): string {

@@ -1,14 +1,13 @@
 /** A cluster without a primary: said when everyone who could have seen one has had time to, and none of them did; and its end. */
-import { bytesText, iso, listed, secondsOf, spanText, type Look } from './changes-look.ts';
+import { listed, type Look } from './changes-look.ts';
 import type { LossNote } from './changes-memory.ts';
 import type { Member, Sighting } from './model.ts';
-import { settingMs } from './server-settings.ts';
+import { receiverTimeoutMs } from './server-settings.ts';
+import { bytesText, iso, secondsOf, spanText } from './words.ts';
 
 const GRACE_MS = 3_000;
 const SAME_MS = 500;
 const INTERVAL_MAX_MS = 3_600_000;
-/** PostgreSQL's default of wal_receiver_timeout. */
-const RECEIVER_TIMEOUT_MS = 60_000;
 
 export function lossChanges(look: Look): void {
   const evidenceAt = look.cluster.primaryEvidenceAt;
@@ -53,7 +52,7 @@ const fastest = (look: Look): number =>
 function hasSpoken(look: Look, member: Member & { sighting: Sighting }, evidenceAt: number): boolean {
   const { reportedAt, intervalMs, settings } = member.sighting;
   if (isFed(look, member)) {
-    const timeoutMs = settingMs(settings, 'wal_receiver_timeout') ?? RECEIVER_TIMEOUT_MS;
+    const timeoutMs = receiverTimeoutMs(settings);
     // 0: it never asks, and never gives up.
     return timeoutMs > 0 && look.isLongSince(evidenceAt, intervalMs, GRACE_MS + timeoutMs / 2);
   }

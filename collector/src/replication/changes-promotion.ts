@@ -3,9 +3,10 @@
  * failover when it was lost. One event for both: the promotion's, corrected under its own key when more is known.
  */
 import { formatLsn, parseLsn } from '@tidemark/protocol';
-import { bytesFrom, bytesText, documentNow, furthest, iso, positionOf, secondsOf, spanText, type Look, type Said } from './changes-look.ts';
+import { bytesFrom, documentNow, furthest, positionOf, type Look, type Said } from './changes-look.ts';
 import type { Ending, PrimaryNote, PromotionNote } from './changes-memory.ts';
 import type { Member, Sighting } from './model.ts';
+import { bytesText, iso, secondsOf, spanText } from './words.ts';
 
 /** For so long it may turn out to have been a switchover. */
 const EXPLAIN_MS = 5 * 60_000;

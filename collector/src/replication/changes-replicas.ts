@@ -3,10 +3,11 @@
  * who could see it says so; unwatched ones are what their upstream lists, and flap without flooding anybody.
  */
 import { formatLsn, parseLsn } from '@tidemark/protocol';
-import { byKey, documentNow, furthest, iso, positionOf, secondsOf, spanText, type Look } from './changes-look.ts';
+import { byKey, documentNow, furthest, positionOf, type Look } from './changes-look.ts';
 import type { MemberNote } from './changes-memory.ts';
 import { divergedKey, hasRejoined } from './changes-split.ts';
 import type { InstanceId, Member, Sighting } from './model.ts';
+import { iso, secondsOf, spanText } from './words.ts';
 
 const GONE_GRACE_MS = 10_000;
 /** After the first look: whoever has not reported by then was not there. */

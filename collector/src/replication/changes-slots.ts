@@ -1,8 +1,9 @@
 /** Replication slots: made, dropped, not used, and WAL that they may lose or have lost. Temporary ones, ones that follow a slot elsewhere, and those of a table's first copy are nobody's concern. */
 import type { PostgresReplication } from '@tidemark/protocol';
-import { byKey, bytesText, documentNow, iso, secondsOf, spanText, type Look } from './changes-look.ts';
+import { byKey, documentNow, type Look } from './changes-look.ts';
 import type { SlotNote } from './changes-memory.ts';
 import type { Member, Sighting, SlotFigures } from './model.ts';
+import { bytesText, iso, secondsOf, spanText } from './words.ts';
 
 type Slot = PostgresReplication['slots'][number];
 interface Seen {

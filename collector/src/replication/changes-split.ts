@@ -1,8 +1,9 @@
 /** Histories that part: split brain and its end, copies that were never linked, replicas that left the common history and came back, followers on a new timeline. */
 import { formatLsn, parseLsn } from '@tidemark/protocol';
-import { byKey, bytesFrom, bytesText, furthest, iso, listed, positionOf, secondsOf, spanText, type Look } from './changes-look.ts';
+import { byKey, bytesFrom, furthest, listed, positionOf, type Look } from './changes-look.ts';
 import type { SplitNote } from './changes-memory.ts';
 import type { InstanceId, Member, Sighting, SplitBrain } from './model.ts';
+import { asSentence, bytesText, iso, secondsOf, spanText } from './words.ts';
 
 /** A side that is down may only be restarting. */
 const DOWN_GRACE_MS = 10_000;
@@ -125,12 +126,10 @@ function say(look: Look, split: SplitNote, why: string): void {
     id: split.first,
     name: split.sides[split.first]?.name,
     severity: 'critical',
-    text: `Split brain: ${why === '' ? `${listed(names)} are primaries of the same cluster, each on its own.` : sentence(why)}${text === '' ? '' : ` So far, ${fork(split)}: ${text}.`}`,
+    text: `Split brain: ${why === '' ? `${listed(names)} are primaries of the same cluster, each on its own.` : asSentence(why)}${text === '' ? '' : ` So far, ${fork(split)}: ${text}.`}`,
     details: { primaries: names.join(', '), forkLsn: split.forkLsn, since: iso(split.since), ...details },
   });
 }
-
-const sentence = (why: string): string => (why === '' || /[.!?]$/.test(why) ? why : `${why}.`);
 
 function end(look: Look, split: SplitNote): void {
   // The last moment at which two of them were primaries is when the second to last one of them was seen as one.
@@ -196,7 +195,7 @@ function sayDiverged(look: Look, member: Member & { sighting: Sighting }): void 
     id: member.id,
     name: member.name,
     severity: 'critical',
-    text: `${member.name} has left the cluster's history and cannot follow any more: ${sentence(why)} It has to be rewound (pg_rewind) or built anew.`,
+    text: `${member.name} has left the cluster's history and cannot follow any more: ${asSentence(why)} It has to be rewound (pg_rewind) or built anew.`,
     details: { forkLsn: forkLsn === undefined ? null : formatLsn(forkLsn), timeline: member.timeline ?? null },
   });
 }

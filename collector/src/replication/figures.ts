@@ -18,9 +18,9 @@ import type {
   Track,
   TrackReader,
 } from './model.ts';
-import { settingMs } from './server-settings.ts';
+import { receiverTimeoutMs, settingMs } from './server-settings.ts';
 import { slotsOf } from './slots.ts';
-import { RECEIVER_TIMEOUT_MS, stateOf } from './state.ts';
+import { isStopped, stateOf } from './state.ts';
 
 /** Reports that may be missing before a server counts as not heard, and what a report may take. */
 const REPORTS_MISSED = 2.5;
@@ -108,7 +108,7 @@ class Look {
       forkLsn,
       elders: forkLsn === undefined ? [] : this.#heads(this.#cluster.members.filter(({ id }) => id !== server!.id)),
       told: told.flatMap(({ id }) => this.#tracks.sender(id) ?? []),
-      toldFreshMs: Math.max(...told.map(({ sighting }) => settingMs(sighting?.settings, 'wal_receiver_timeout') ?? 0), RECEIVER_TIMEOUT_MS),
+      toldFreshMs: Math.max(...told.map(({ sighting }) => receiverTimeoutMs(sighting?.settings)), receiverTimeoutMs(undefined)),
       beyond: this.#heads(beyond),
     };
   }
@@ -141,7 +141,7 @@ class Look {
     const statusMs = settingMs(sighting?.settings, 'wal_receiver_status_interval') ?? STATUS_MS;
     const bySender = standingBySender(reported, clock, statusMs === 0 ? undefined : statusMs + SEEN_MS);
     const byAgent =
-      sighting !== undefined && !sighting.silent && isStopped(sighting)
+      sighting !== undefined && !sighting.silent && isStopped(sighting.newest)
         ? standingWhileDown(replayed, clock, sighting.reportedAt)
         : standingByAgent(replayed, clock);
     if (bySender === undefined || byAgent === undefined) return bySender ?? byAgent;
@@ -285,10 +285,6 @@ interface Backlogs {
 const NO_BACKLOG: Backlogs = { transportBytes: undefined, replayBytes: undefined };
 const NO_CATCHUP: Catchup = { catchup: 'unknown', ms: undefined };
 const SEGMENT_BYTES = 16 * 1024 * 1024;
-
-/** Nothing is replayed: its server is down, or not there yet. What its agent merely may not see goes on. */
-const isStopped = ({ newest }: Sighting): boolean =>
-  !newest.up && !['authentication', 'tls', 'too_many_connections', 'database_missing', 'privilege'].includes(newest.reason ?? '');
 
 const finite = (value: number): number | undefined => (Number.isFinite(value) ? value : undefined);
 

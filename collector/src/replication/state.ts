@@ -2,18 +2,16 @@
  * What state a member is in, with one sentence that says what is seen. The gravest that is certain comes first; nothing is
  * called well because nobody knows, and nothing unwell because nothing is written.
  */
-import type { PostgresReplication, ReplicaView, ReplicationState } from '@tidemark/protocol';
-import { valueText } from '../rules/bound-text.ts';
+import { parseLsn, type PostgresReplication, type ReplicaView, type ReplicationState } from '@tidemark/protocol';
 import type { Lag, LagBounds, Member } from './model.ts';
-import { settingMs, settingText } from './server-settings.ts';
+import { receiverTimeoutMs, settingText } from './server-settings.ts';
+import { asSentence, bytesText, momentText, spanText } from './words.ts';
 
 /** A replica that is at least this far behind is catching up: less is under way. */
 const CATCHING_UP_MS = 10_000;
 const STALLED_MS = 30_000;
-/** PostgreSQL's own, for who cannot be asked. */
-export const RECEIVER_TIMEOUT_MS = 60_000;
 /** Segments from an archive come one by one. */
-export const ARCHIVE_MOVES_MS = 120_000;
+const ARCHIVE_MOVES_MS = 120_000;
 
 export interface Verdict {
   readonly state: ReplicationState;
@@ -47,11 +45,15 @@ export interface Evidence {
 /** These say that a server answers; it is only this agent that may not look. */
 const ANSWERS: ReadonlySet<string> = new Set(['authentication', 'tls', 'too_many_connections', 'database_missing']);
 
+/** Nothing is replayed: its server is down, or not there yet. What its agent merely may not see goes on. */
+export const isStopped = ({ up, reason }: PostgresReplication): boolean =>
+  !up && reason !== 'privilege' && (reason === null || !ANSWERS.has(reason));
+
 export function stateOf(evidence: Evidence): Verdict {
   const { member } = evidence;
   const { sighting } = member;
   if (sighting === undefined) return unwatchedState(evidence);
-  const seen = since(sighting.reportedAt, evidence.now);
+  const seen = momentText(sighting.reportedAt, evidence.now);
   if (sighting.silent) {
     const upstreamSees = evidence.row?.state === 'streaming' ? ` ${evidence.upstreamName ?? 'Its upstream'} still sees it streaming.` : '';
     return { state: 'unknown', why: `Its agent on ${sighting.nodeName} has not been heard since ${seen}.${upstreamSees}` };
@@ -67,7 +69,7 @@ export function stateOf(evidence: Evidence): Verdict {
 function downState({ reason, detail }: PostgresReplication, { member, row, upstreamName, now }: Evidence): Verdict {
   const told = asSentence(detail ?? `The server cannot be looked at (${reason ?? 'no reason known'})`);
   const { upAt } = member.sighting!;
-  const last = upAt === undefined ? '' : ` It was last seen up at ${since(upAt, now)}.`;
+  const last = upAt === undefined ? '' : ` It was last seen up at ${momentText(upAt, now)}.`;
   if (reason === 'starting') return { state: 'starting', why: told };
   if (reason === 'privilege') return { state: 'insufficient_privilege', why: told };
   if (ANSWERS.has(reason ?? '')) return { state: 'unknown', why: `The server answers, but its agent cannot look at it: ${told}${last}` };
@@ -114,12 +116,12 @@ type Receiver = NonNullable<PostgresReplication['receiver']>;
 /** Connected by name only: nothing came for longer than it waits by its own setting. An idle primary sends something every half of that. */
 function silentReceiver({ member, now }: Evidence, receiver: Receiver): Verdict | undefined {
   const { settings, reportedAt } = member.sighting!;
-  const timeoutMs = settingMs(settings, 'wal_receiver_timeout') ?? RECEIVER_TIMEOUT_MS;
+  const timeoutMs = receiverTimeoutMs(settings);
   const ageMs = receiver.lastMessageAgoMs ?? 0;
   if (timeoutMs === 0 || ageMs <= timeoutMs) return undefined;
   return {
     state: 'disconnected',
-    why: `Its receiver has had no message from ${addressOf(member, receiver)} since ${since(reportedAt - ageMs, now)} (${time(ageMs)}; wal_receiver_timeout is ${time(timeoutMs)}).`,
+    why: `Its receiver has had no message from ${addressOf(member, receiver)} since ${momentText(reportedAt - ageMs, now)} (${spanText(ageMs)}; wal_receiver_timeout is ${spanText(timeoutMs)}).`,
   };
 }
 
@@ -142,7 +144,7 @@ function withoutReceiver(evidence: Evidence, receiver: Receiver): Verdict {
       why:
         flatSince === undefined || isMoving
           ? 'It has no primary_conninfo and replays what its archive gives it.'
-          : `It has no primary_conninfo and replays from its archive; nothing new has come since ${since(flatSince, now)}.`,
+          : `It has no primary_conninfo and replays from its archive; nothing new has come since ${momentText(flatSince, now)}.`,
     };
   if (restore !== '' && isMoving && isBeyondReceived)
     return { state: 'archive_recovery', why: `It replays from its archive; no receiver runs, though it should stream from ${address}.` };
@@ -155,24 +157,19 @@ function withoutReceiver(evidence: Evidence, receiver: Receiver): Verdict {
 function removedText({ removed }: Evidence): string {
   if (removed === undefined) return '';
   const { missingBytes, keptBytes } = removed;
-  return ` WAL that it needs has been removed there (it lacks ${bytes(missingBytes)}, ${bytes(keptBytes)} are kept): unless an archive has it, it must be built anew.`;
+  return ` WAL that it needs has been removed there (it lacks ${bytesText(missingBytes)}, ${bytesText(keptBytes)} are kept): unless an archive has it, it must be built anew.`;
 }
 
 /** Replayed beyond what was received: it came from somewhere else. Nothing received since the start says the same. */
-function isBeyond(replayed: string | null, received: string | null): boolean {
-  if (received === null || replayed === null) return replayed !== null;
-  return lsnOrder(replayed) > lsnOrder(received);
+function isBeyond(replayedText: string | null, receivedText: string | null): boolean {
+  const [replayed, received] = [parseLsn(replayedText), parseLsn(receivedText)];
+  return replayed !== undefined && (received === undefined || replayed > received);
 }
 
-const lsnOrder = (text: string): number => {
-  const [high = '0', low = '0'] = text.split('/');
-  return Number.parseInt(high, 16) * 2 ** 32 + Number.parseInt(low, 16);
-};
-
 function pausedState({ lag, flatSince, replayBytes, now }: Evidence): Verdict {
-  const waiting = replayBytes === undefined || replayBytes === 0 ? '' : `; ${bytes(replayBytes)} received wait to be replayed`;
-  const from = flatSince === undefined ? '' : `, and nothing was replayed since ${since(flatSince, now)}`;
-  const behind = lag === undefined || lag.lower === 0 ? '' : `; it is ${time(lag.lower)} behind at least`;
+  const waiting = replayBytes === undefined || replayBytes === 0 ? '' : `; ${bytesText(replayBytes)} received wait to be replayed`;
+  const from = flatSince === undefined ? '' : `, and nothing was replayed since ${momentText(flatSince, now)}`;
+  const behind = lag === undefined || lag.lower === 0 ? '' : `; it is ${spanText(lag.lower)} behind at least`;
   return { state: 'paused', why: `Replay is paused (pg_wal_replay_pause)${from}${waiting}${behind}.` };
 }
 
@@ -186,9 +183,11 @@ function followingState(evidence: Evidence, receiver: Receiver): Verdict {
   if (own.lower > CATCHING_UP_MS || row?.state === 'catchup') return catchingUp(evidence, from);
   const isBehind = (evidence.ownBytes ?? 0) > 0;
   if (delayMs !== undefined && delayMs > 0 && isBehind)
-    return { state: 'delayed', why: `It replays ${time(delayMs)} after the primary's commits, as recovery_min_apply_delay says.` };
+    return { state: 'delayed', why: `It replays ${spanText(delayMs)} after the primary's commits, as recovery_min_apply_delay says.` };
   const rest =
-    lag !== undefined && lag.lower > CATCHING_UP_MS ? ` All that is there: what is missing (${time(lag.lower)}) is missing upstream.` : '';
+    lag !== undefined && lag.lower > CATCHING_UP_MS
+      ? ` All that is there: what is missing (${spanText(lag.lower)}) is missing upstream.`
+      : '';
   return { state: 'streaming', why: `It streams from ${from}, ${behindText(evidence)}.${rest}` };
 }
 
@@ -198,21 +197,21 @@ function stalledState({ own, flatSince, replayedAt, transportBytes, replayBytes,
   const receiver = member.sighting?.document?.receiver;
   const cause =
     (replayBytes ?? 0) > 0
-      ? `${bytes(replayBytes!)} are received and not replayed: a query or a lock on the replica may hold it up`
+      ? `${bytesText(replayBytes!)} are received and not replayed: a query or a lock on the replica may hold it up`
       : (transportBytes ?? 0) > 0
-        ? `${bytes(transportBytes!)} have not come from ${addressOf(member, receiver ?? undefined)}`
+        ? `${bytesText(transportBytes!)} have not come from ${addressOf(member, receiver ?? undefined)}`
         : 'WAL beyond that position exists';
-  return { state: 'stalled', why: `It is connected, but nothing was replayed since ${since(flatSince, now)}, though ${cause}.` };
+  return { state: 'stalled', why: `It is connected, but nothing was replayed since ${momentText(flatSince, now)}, though ${cause}.` };
 }
 
 function catchingUp({ own, lag, transportBytes, replayBytes }: Evidence, from: string): Verdict {
   const parts = [
-    ...((transportBytes ?? 0) > 0 ? [`${bytes(transportBytes!)} to be received`] : []),
-    ...((replayBytes ?? 0) > 0 ? [`${bytes(replayBytes!)} to be replayed`] : []),
+    ...((transportBytes ?? 0) > 0 ? [`${bytesText(transportBytes!)} to be received`] : []),
+    ...((replayBytes ?? 0) > 0 ? [`${bytesText(replayBytes!)} to be replayed`] : []),
   ];
   const behind =
     own !== undefined && own.lower > 0
-      ? `is ${time(lag === undefined ? own.lower : Math.max(own.lower, lag.lower))} behind at least`
+      ? `is ${spanText(lag === undefined ? own.lower : Math.max(own.lower, lag.lower))} behind at least`
       : 'sends what is missing';
   const subject = behind.startsWith('is') ? 'It' : 'Its upstream';
   return { state: 'catching_up', why: `${subject} ${behind}, streaming from ${from}${parts.length === 0 ? '' : `: ${parts.join(', ')}`}.` };
@@ -231,7 +230,7 @@ function unwatchedState(evidence: Evidence): Verdict {
   if (row.state !== 'streaming' && row.state !== 'catchup')
     return { state: 'unknown', why: `No agent watches it; ${by} says "${row.state}".` };
   if (row.state === 'catchup' || (own !== undefined && own.lower > CATCHING_UP_MS)) {
-    const behind = lag === undefined || lag.lower === 0 ? '' : `, ${time(lag.lower)} behind at least`;
+    const behind = lag === undefined || lag.lower === 0 ? '' : `, ${spanText(lag.lower)} behind at least`;
     return { state: 'catching_up', why: `No agent watches it; ${by} says "${row.state}"${behind}.` };
   }
   return { state: 'streaming', why: `No agent watches it; ${by} sees it streaming, ${behindText(evidence)}.` };
@@ -249,7 +248,7 @@ function subscriberState({ member, lag }: Evidence, document: PostgresReplicatio
       why: `No worker runs for its subscription ${list(idle)}${member.upstream?.address === undefined ? '' : ` to ${member.upstream.address}`}.`,
     };
   if (lag !== undefined && lag.lower > CATCHING_UP_MS)
-    return { state: 'catching_up', why: `It has not confirmed what is ${time(lag.lower)} old at least.` };
+    return { state: 'catching_up', why: `It has not confirmed what is ${spanText(lag.lower)} old at least.` };
   return { state: 'streaming', why: `Its subscription ${list(subscriptions)} receives changes.` };
 }
 
@@ -258,7 +257,7 @@ const list = (subscriptions: readonly { readonly name: string }[]): string => su
 function behindText({ ownBytes, lag }: Evidence): string {
   if (lag === undefined) return 'how far behind nobody knows yet';
   if (ownBytes === undefined || ownBytes === 0) return 'nothing behind';
-  return `${bytes(ownBytes)} behind`;
+  return `${bytesText(ownBytes)} behind`;
 }
 
 /** host:port as the receiver has it, or as it is configured. */
@@ -274,15 +273,4 @@ function addressOf(member: Member, receiver: Receiver | undefined): string {
 }
 
 const heard = (at: number | undefined, now: number): string =>
-  at === undefined ? '' : `, and had its last message from there at ${since(at, now)}`;
-
-const time = (ms: number): string => valueText(ms < 10_000 ? ms / 1_000 : Math.round(ms / 1_000), 'seconds');
-const bytes = (count: number): string => valueText(count, 'bytes');
-
-/** A moment for people: the time of day, with the day where that is another one. */
-function since(at: number, now: number): string {
-  const text = new Date(at).toISOString();
-  return Math.abs(now - at) < 43_200_000 ? `${text.slice(11, 19)} UTC` : `${text.slice(0, 10)} ${text.slice(11, 19)} UTC`;
-}
-
-const asSentence = (text: string): string => (/[.!?]$/.test(text) ? text : `${text}.`);
+  at === undefined ? '' : `, and had its last message from there at ${momentText(at, now)}`;
