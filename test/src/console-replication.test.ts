@@ -226,6 +226,22 @@ test('events are newest first, one kind at a time if wished, and the address rem
   expect(await events.count()).toBe(1);
 });
 
+test('older events are asked for when they are gone to, until there are no more', async () => {
+  const { systemIdentifier } = await cluster('shop');
+  const page = await browsing.open(`/replication?cluster=${systemIdentifier}`);
+  const events = page.locator('.r-event');
+  await expect.poll(() => events.count()).toBe(2);
+  const older = page.getByRole('button', { name: 'Older ones' });
+  await older.click();
+  await expect.poll(() => events.count()).toBe(102);
+  await older.click();
+  await page.getByText('That is all that is kept.').waitFor();
+  expect(await events.count()).toBe(152);
+  const times = await events.evaluateAll((rows) => rows.map((row) => row.querySelector('time')?.getAttribute('datetime') ?? ''));
+  expect(times).toEqual(times.toSorted((a, b) => b.localeCompare(a)));
+  expect(new Set(await events.allInnerTexts()).size).toBe(152);
+});
+
 test('one cluster alone, found by a word, left by the back button; its boxes lead to their nodes', async () => {
   const page = await browsing.open('/replication');
   await page.getByRole('searchbox').waitFor();

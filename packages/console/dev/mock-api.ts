@@ -10,7 +10,7 @@ import { fakeFleet, type FakeFleet, type FakeFleetOptions } from './fleet.ts';
 import { MockAlerts, type AlertScene, type MockReply } from './mock-alerts.ts';
 import { MockEvents, type MockStream } from './mock-events.ts';
 import { MockNodes } from './mock-nodes.ts';
-import { mockReplication, type MockHost, type ReplicationScene } from './mock-replication.ts';
+import { mockReplication, mockReplicationEvents, type MockHost, type ReplicationScene } from './mock-replication.ts';
 import { mockChannels, mockRuleList, mockSettings, rulesOfNode } from './mock-rules.ts';
 
 /** `hang` takes requests and never answers; `cut` closes the connection; a problem answers with its document. */
@@ -200,6 +200,10 @@ export function mockApi(options: MockApiOptions): MockApi {
     if (path === '/api/events' && stream !== 'absent') {
       overviewsServed += 1;
       return events.join(response, stream === 'held');
+    }
+    if (path === '/api/telemetry/replication/events') {
+      const { searchParams } = new URL(request.url ?? '/', 'http://mock');
+      return sendJson(request, response, { events: mockReplicationEvents(mockReplication(replication, now(), hosts()), searchParams) });
     }
     if (path === '/api/telemetry/replication') {
       replicationsServed += 1;

@@ -14,6 +14,7 @@ import type {
   NodeSummary,
   Overview,
   Replication,
+  ReplicationEvent,
   RuleList,
   SeriesResponse,
   Settings,
@@ -78,6 +79,13 @@ export interface Api {
   series(query: URLSearchParams, signal?: AbortSignal): Promise<Answer<SeriesResponse>>;
   /** Of all clusters, or of those that a system identifier, a cluster's, a server's or a node's name stands for. */
   replication(cluster: string | undefined, signal?: AbortSignal): Promise<Answer<Replication>>;
+  /** The newest first; `before` is the time of the last one known. */
+  replicationEvents(query: {
+    cluster?: string;
+    kind?: string;
+    before?: string;
+    limit: number;
+  }): Promise<Answer<{ events: ReplicationEvent[] }>>;
   rules(signal?: AbortSignal): Promise<Answer<RuleList>>;
   /** As they stand for one node, every layer applied. */
   rulesFor(node: string, signal?: AbortSignal): Promise<Answer<RulesOfNode>>;
@@ -119,6 +127,7 @@ const isAlert = (body: unknown): body is AlertDetail =>
 const isSilences = (body: unknown): body is SilenceList => isRecord(body) && Array.isArray(body['silences']);
 const isSeries = (body: unknown): body is SeriesResponse => isRecord(body) && Array.isArray(body['series']);
 const isReplication = (body: unknown): body is Replication => isRecord(body) && Array.isArray(body['clusters']);
+const isReplicationEvents = (body: unknown): body is { events: ReplicationEvent[] } => isRecord(body) && Array.isArray(body['events']);
 const isRules = (body: unknown): body is RuleList => isRecord(body) && Array.isArray(body['rules']);
 const isRulesOfNode = (body: unknown): body is RulesOfNode => isRecord(body) && Array.isArray(body['rules']);
 const isChannels = (body: unknown): body is ChannelList => isRecord(body) && Array.isArray(body['channels']);
@@ -181,6 +190,7 @@ export function createApi(options: ApiOptions): Api {
 
     series: (query, signal) => get(`/api/telemetry/series?${query.toString()}`, isSeries, signal),
     replication: (cluster, signal) => get(`/api/telemetry/replication${queryOf({ cluster })}`, isReplication, signal),
+    replicationEvents: (query) => get(`/api/telemetry/replication/events${queryOf({ ...query })}`, isReplicationEvents),
     rules: (signal) => get('/api/rules', isRules, signal),
     rulesFor: (node, signal) => get(`/api/rules/applies${queryOf({ node })}`, isRulesOfNode, signal),
     channels: (signal) => get('/api/channels', isChannels, signal),

@@ -2,13 +2,17 @@
 import { useSignal } from '@preact/signals';
 import type { ReplicationCluster, ReplicationEvent, ReplicationEventKind } from '@tidemark/protocol';
 import type { JSX } from 'preact';
-import { countOf, formatBytes, formatCount, formatDuration } from '../format/quantities.ts';
+import { explain, type Failure } from '../api/failure.ts';
+import { useConsole } from '../context.ts';
+import { formatBytes, formatCount, formatDuration } from '../format/quantities.ts';
 import { Ago, Clock } from '../look/moment.tsx';
 import { SeverityShape } from './marks.tsx';
 import { clusterPath } from './view.ts';
 import './tables.css';
 
 const SHOWN = 30;
+/** So many older ones at a time. */
+const PAGE = 100;
 
 export const KIND_WORDS: Record<ReplicationEventKind, string> = {
   primary_lost: 'Primary lost',
@@ -81,18 +85,97 @@ function EventRow({ event, cluster }: { event: ReplicationEvent; cluster: Replic
   );
 }
 
+/** What the collector keeps beyond what it tells of by itself; asked for by whoever goes there. */
+function useOlder(clusters: readonly ReplicationCluster[], kind: string | null) {
+  const { api, feed } = useConsole();
+  const older = useSignal<readonly ReplicationEvent[]>([]);
+  const more = useSignal(true);
+  const busy = useSignal(false);
+  const failure = useSignal<Failure | null>(null);
+  const [only] = clusters;
+  const ask = async (oldestAt: string | null): Promise<void> => {
+    busy.value = true;
+    const answer = await api.replicationEvents({
+      ...(clusters.length === 1 && only !== undefined ? { cluster: only.systemIdentifier } : {}),
+      ...(kind === null ? {} : { kind }),
+      // Of those of one moment some may not be here yet.
+      ...(oldestAt === null ? {} : { before: new Date(Date.parse(oldestAt) + 1).toISOString() }),
+      limit: PAGE,
+    });
+    busy.value = false;
+    feed.heard(answer);
+    failure.value = answer.ok ? null : answer.failure;
+    if (!answer.ok) return;
+    const found = answer.value.events;
+    more.value = found.length >= PAGE;
+    older.value = [...older.value, ...found];
+  };
+  return { older, more, busy, failure, ask };
+}
+
+/** Of one scope and one kind: made anew when either changes. */
+function Events({ clusters, kind }: { clusters: readonly ReplicationCluster[]; kind: string | null }): JSX.Element {
+  const most = useSignal(SHOWN);
+  const { older, more, busy, failure, ask } = useOlder(clusters, kind);
+  const byId = new Map(clusters.map((cluster) => [cluster.systemIdentifier, cluster]));
+  const known = new Map([...clusters.flatMap(({ events }) => events), ...older.value].map((event) => [event.id, event]));
+  const all = [...known.values()]
+    .filter((event) => (kind === null || event.kind === kind) && byId.has(event.systemIdentifier))
+    .toSorted((a, b) => b.at.localeCompare(a.at));
+  const isAllHere = all.length <= most.value;
+  return (
+    <>
+      {all.length === 0 ? (
+        <p class="muted">{kind === null ? 'Nothing has happened since these clusters are watched.' : 'Nothing of this kind of late.'}</p>
+      ) : (
+        <ol class="r-events">
+          {all.slice(0, most.value).map((event) => (
+            <EventRow key={event.id} event={event} cluster={clusters.length > 1 ? (byId.get(event.systemIdentifier) ?? null) : null} />
+          ))}
+        </ol>
+      )}
+      {all.length === 0 && kind === null ? null : (
+        <p class="more">
+          {isAllHere && !more.value ? (
+            <span class="muted">That is all that is kept.</span>
+          ) : (
+            <button
+              type="button"
+              class="button"
+              disabled={busy.value}
+              onClick={() => {
+                most.value += PAGE;
+                if (isAllHere) void ask(all.at(-1)?.at ?? null);
+              }}
+            >
+              {busy.value ? 'One moment…' : 'Older ones'}
+            </button>
+          )}
+          {failure.value === null ? null : (
+            <span class="bad" role="alert">
+              {explain(failure.value)}
+            </span>
+          )}
+        </p>
+      )}
+    </>
+  );
+}
+
 export function EventsList(props: {
   clusters: readonly ReplicationCluster[];
   kind: string | null;
   onKind: (kind: string | null) => void;
 }): JSX.Element {
   const { clusters, kind, onKind } = props;
-  const most = useSignal(SHOWN);
-  const all = clusters
-    .flatMap((cluster) => cluster.events.map((event) => ({ event, cluster })))
-    .toSorted((a, b) => b.event.at.localeCompare(a.event.at));
-  const kinds = [...new Set(all.map(({ event }) => event.kind))].toSorted((a, b) => kindText(a).localeCompare(kindText(b)));
-  const shown = kind === null ? all : all.filter(({ event }) => event.kind === kind);
+  const occurring = new Set<string>(clusters.flatMap(({ events }) => events.map((event) => event.kind)));
+  if (kind !== null) occurring.add(kind);
+  // Whatever the order they stand in just now.
+  const scope = clusters
+    .map(({ systemIdentifier }) => systemIdentifier)
+    .toSorted()
+    .join(' ');
+  const kinds = [...occurring].toSorted((a, b) => kindText(a).localeCompare(kindText(b)));
   return (
     <>
       <div class="section-line">
@@ -102,10 +185,7 @@ export function EventsList(props: {
             class="field"
             aria-label="Kind of event"
             value={kind ?? ''}
-            onChange={(event) => {
-              most.value = SHOWN;
-              onKind(event.currentTarget.value === '' ? null : event.currentTarget.value);
-            }}
+            onChange={(event) => onKind(event.currentTarget.value === '' ? null : event.currentTarget.value)}
           >
             <option value="">All kinds</option>
             {kinds.map((each) => (
@@ -113,35 +193,10 @@ export function EventsList(props: {
                 {kindText(each)}
               </option>
             ))}
-            {kind === null || kinds.some((each) => each === kind) ? null : <option value={kind}>{kindText(kind)}</option>}
           </select>
         )}
       </div>
-      {shown.length === 0 ? (
-        <p class="muted">{all.length === 0 ? 'Nothing has happened since these clusters are watched.' : 'Nothing of this kind.'}</p>
-      ) : (
-        <ol class="r-events">
-          {shown.slice(0, most.value).map(({ event, cluster }) => (
-            <EventRow key={event.id} event={event} cluster={clusters.length > 1 ? cluster : null} />
-          ))}
-        </ol>
-      )}
-      {shown.length > most.value ? (
-        <p class="more">
-          <button
-            type="button"
-            class="button"
-            onClick={() => {
-              most.value += 120;
-            }}
-          >
-            Older ones
-          </button>
-          <span class="muted">
-            {formatCount(most.value)} of {countOf(shown.length, 'event')}
-          </span>
-        </p>
-      ) : null}
+      <Events key={`${kind ?? ''} ${scope}`} clusters={clusters} kind={kind} />
     </>
   );
 }
