@@ -133,6 +133,9 @@ function seeksOf(sighting: Sighting, current: boolean): Seeks {
   };
 }
 
+/** A subscriber copies a table over a connection of its own, and is gone with it: pg_SUBSCRIPTION_sync_TABLE_SYSTEM. */
+const TABLE_COPY = /^pg_\d+_sync_\d+_\d+$/;
+
 function rowsOf(document: PostgresReplication, offset: number | undefined): SenderRow[] {
   const rows: SenderRow[] = [];
   document.replicas.forEach((view, index) => {
@@ -145,7 +148,7 @@ function rowsOf(document: PostgresReplication, offset: number | undefined): Send
       if (state === 'backup' || COLLECTORS_OF_WAL.test(applicationName ?? '')) return;
       // pg_receivewal by any name: it writes and never replays.
       if (view.writeLsn !== null && view.replayLsn === null) return;
-    }
+    } else if (TABLE_COPY.test(applicationName ?? '')) return;
     rows.push({
       index,
       view,

@@ -105,6 +105,13 @@ const slotRetained = metric('tidemark_postgres_slot_retained_bytes', 'gauge', 'b
   'slot_name',
   'slot_type',
 ]);
+const slotXminAge = metric(
+  'tidemark_postgres_slot_xmin_age',
+  'gauge',
+  '',
+  'Transactions since the horizon that the slot holds back: rows that died since cannot be cleaned up. By hot_standby_feedback of its replica, or of the catalog for a logical slot.',
+  ['server', 'slot_name', 'slot_type'],
+);
 const databaseSize = metric(
   'pg_database_size_bytes',
   'gauge',
@@ -175,11 +182,19 @@ function recordReplication(block: BlockRecorder, server: string, { document, tem
     const labels = names.labels(document.replicas);
     document.replicas.forEach((replica, i) => recordReplica(block, server, replica, labels[i]!, position));
   }
-  for (const { name, type, active, restartLsn } of document.slots) {
+  for (const { name, type, active, restartLsn, xminAge, catalogXminAge } of document.slots) {
     if (temporarySlots.has(name)) continue;
     block.add(slotActive, active === null ? null : active ? 1 : 0, server, name, type ?? '');
     block.add(slotRetained, distance(position, parseLsn(restartLsn)), server, name, type ?? '');
+    if (xminAge !== undefined || catalogXminAge !== undefined)
+      block.add(slotXminAge, older(xminAge, catalogXminAge), server, name, type ?? '');
   }
+}
+
+/** The older of two horizons; null where neither is held. */
+function older(one: number | null | undefined, other: number | null | undefined): number | null {
+  if (one === null || one === undefined) return other ?? null;
+  return other === null || other === undefined ? one : Math.max(one, other);
 }
 
 function recordReplica(
