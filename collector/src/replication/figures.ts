@@ -4,6 +4,7 @@
  */
 import { bytesBetween, parseLsn, type ReplicaView } from '@tidemark/protocol';
 import { averageAt, catchupOf, ratesSince, WINDOW_MS, WINDOW_MS_COARSE, type Catchup } from './catchup.ts';
+import { dangerOf, dangerText } from './dangers.ts';
 import { rpoBytesOf, synchronousOf } from './durability.ts';
 import { excessOf, lagOf, lsnAt, standingByAgent, standingBySender, standingWhileDown, type HeadClock, type Standing } from './lag.ts';
 import type {
@@ -19,7 +20,7 @@ import type {
   TrackReader,
 } from './model.ts';
 import { receiverTimeoutMs, settingMs } from './server-settings.ts';
-import { slotsOf } from './slots.ts';
+import { SEGMENT_BYTES, slotsOf } from './slots.ts';
 import { isStopped, stateOf } from './state.ts';
 
 /** Reports that may be missing before a server counts as not heard, and what a report may take. */
@@ -36,12 +37,8 @@ const CAUGHT_UP_MS = 2_000;
 /** All figures of a cluster, at `now` on the collector's clock. */
 export function figuresOf(cluster: ClusterTopology, tracks: TrackReader, now: number): ClusterFigures {
   const look = new Look(cluster, tracks, now);
-  const members = new Map<InstanceId, MemberFigures>();
-  const slots: SlotFigures[] = [];
-  for (const member of cluster.members) {
-    members.set(member.id, look.memberFigures(member));
-    if (member.sighting !== undefined) slots.push(...slotsOf(member, tracks, look.slotClock(member)));
-  }
+  const members = new Map(cluster.members.map((member) => [member.id, look.memberFigures(member)]));
+  const slots = cluster.members.flatMap(({ id }) => look.slotsOf(id));
   const primary = cluster.primary.certainty === 'disputed' ? undefined : (look.byId(cluster.primary.id) ?? lastPrimary(cluster));
   return { members, slots, rpoBytes: rpoBytesOf(cluster, tracks, primary), synchronous: synchronousOf(look.byId(cluster.primary.id)) };
 }
@@ -63,6 +60,7 @@ class Look {
   readonly #now: number;
   readonly #members: ReadonlyMap<InstanceId, Member>;
   readonly #rootClocks = new Map<InstanceId | undefined, HeadClock>();
+  readonly #slots = new Map<InstanceId, readonly SlotFigures[]>();
 
   constructor(cluster: ClusterTopology, tracks: TrackReader, now: number) {
     this.#cluster = cluster;
@@ -94,9 +92,16 @@ class Look {
     return upstream === undefined && member.root === undefined ? undefined : this.#clockOf(this.byId(upstream), [member], [member]);
   }
 
-  /** Of a server's own positions, for what it keeps: those of its primary where it is a replica of one that is known. */
-  slotClock(member: Member): HeadClock {
-    return member.role === 'replica' && member.root !== undefined ? this.#rootClock(member.root) : this.#rootClock(member.id);
+  /** Of a watched member. What it keeps is measured by its own positions; as a replica, by those of its primary where that is known. */
+  slotsOf(id: InstanceId | undefined): readonly SlotFigures[] {
+    const member = this.byId(id);
+    if (member?.sighting === undefined) return [];
+    let slots = this.#slots.get(member.id);
+    if (slots === undefined) {
+      const clock = this.#rootClock(member.role === 'replica' ? (member.root ?? member.id) : member.id);
+      this.#slots.set(member.id, (slots = slotsOf(member, this.#tracks, clock)));
+    }
+    return slots;
   }
 
   #clockOf(server: Member | undefined, told: readonly Member[], beyond: readonly Member[]): HeadClock {
@@ -153,13 +158,9 @@ class Look {
       : bySender;
   }
 
+  /** Behind its publisher by what its slots have not confirmed: the one that is furthest behind. */
   #lagOfSubscriber(member: Member): Lag | undefined {
-    const publisher = this.byId(member.upstream?.id);
-    if (publisher?.sighting === undefined) return undefined;
-    const names = [...publisher.slotUsers].flatMap(([name, id]) => (id === member.id ? [name] : []));
-    const lags = slotsOf(publisher, this.#tracks, this.slotClock(publisher)).flatMap(({ name, lag }) =>
-      lag !== undefined && names.includes(name) ? [lag] : [],
-    );
+    const lags = this.slotsOf(member.upstream?.id).flatMap(({ usedBy, lag }) => (usedBy === member.id && lag !== undefined ? [lag] : []));
     return lags.toSorted((a, b) => b.value - a.value)[0];
   }
 
@@ -175,9 +176,10 @@ class Look {
     const backlog = isReplica ? this.#backlogOf(member, edgeClock ?? rootClock) : NO_BACKLOG;
     const replayed = this.#tracks.replayed(member.id);
     const flatSince = replayed?.newest === undefined ? undefined : finite(replayed.passed(replayed.newest.lsn - 1n).notAfter);
+    const upstreamName = this.byId(member.seenBy?.upstream ?? member.upstream?.id)?.name;
     const verdict = stateOf({
       member,
-      upstreamName: this.byId(member.seenBy?.upstream ?? member.upstream?.id)?.name,
+      upstreamName,
       row: this.#rowOf(member),
       lag,
       own: excessOf(edgeLag ?? lag, delayMs),
@@ -194,15 +196,19 @@ class Look {
     const catchup = isReplica
       ? this.#catchupOf(member, { lag, delayMs, clock: rootClock, transportBytes: backlog.transportBytes, isFromArchive })
       : NO_CATCHUP;
+    const danger = dangerOf(member, upstreamName, this.slotsOf(member.upstream?.id), { tracks: this.#tracks, ...backlog });
     return {
       id: member.id,
-      ...verdict,
+      state: verdict.state,
+      why: verdict.why + dangerText(danger, catchup, verdict.state),
       lag,
       edgeLag,
       excess: excessOf(lag, delayMs),
       ...backlog,
       catchup: member.role === 'primary' ? 'caught_up' : catchup.catchup,
       catchupMs: catchup.ms,
+      slotLostInMs: danger.slotLostInMs,
+      diskFullInMs: danger.diskFullInMs,
       delayMs,
       walBytesPerSecond: this.#walRate(member, isFromArchive),
     };
@@ -284,7 +290,6 @@ interface Backlogs {
 
 const NO_BACKLOG: Backlogs = { transportBytes: undefined, replayBytes: undefined };
 const NO_CATCHUP: Catchup = { catchup: 'unknown', ms: undefined };
-const SEGMENT_BYTES = 16 * 1024 * 1024;
 
 const finite = (value: number): number | undefined => (Number.isFinite(value) ? value : undefined);
 

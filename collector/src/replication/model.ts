@@ -179,6 +179,10 @@ export interface MemberFigures {
   readonly replayBytes: number | undefined;
   readonly catchup: 'caught_up' | 'converging' | 'never' | 'unknown';
   readonly catchupMs: number | undefined;
+  /** While it does not catch up: until the slot that it streams from is lost. */
+  readonly slotLostInMs: number | undefined;
+  /** While it does not catch up: until WAL that is kept for it, or by it, fills a disk. */
+  readonly diskFullInMs: number | undefined;
   readonly delayMs: number | undefined;
   readonly walBytesPerSecond: number | undefined;
 }

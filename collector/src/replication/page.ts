@@ -64,6 +64,8 @@ function instanceView(
     replayBytes: known?.replayBytes ?? null,
     catchupSeconds: secondsOrNull(known?.catchupMs),
     catchup: known?.catchup ?? 'unknown',
+    slotLostInSeconds: secondsOrNull(known?.slotLostInMs),
+    diskFullInSeconds: secondsOrNull(known?.diskFullInMs),
     delaySeconds: secondsOrNull(known?.delayMs),
     walBytesPerSecond: known?.walBytesPerSecond ?? null,
     lsn:

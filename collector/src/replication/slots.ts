@@ -7,12 +7,14 @@ import { averageAt, WINDOW_MS_COARSE } from './catchup.ts';
 import { lagOf, type HeadClock } from './lag.ts';
 import type { InstanceId, LagBounds, Member, SlotFigures, Track, TrackReader } from './model.ts';
 
+/** Of a file of pg_wal, by default. */
+export const SEGMENT_BYTES = 16 * 1024 * 1024;
 /** What a consumer that keeps up may leave lying at a time: a few segments. */
-const KEPT_BYTES_MAX = 4 * 16 * 1024 * 1024;
+export const KEPT_BYTES_MAX = 4 * SEGMENT_BYTES;
 /** Older than this, what it keeps is no longer on its way. */
 const HELD_MS_MAX = 60_000;
 /** Less a second than this is an idle server's own. */
-const RATE_MIN = 1;
+export const RATE_MIN = 1;
 
 type Slot = PostgresReplication['slots'][number];
 

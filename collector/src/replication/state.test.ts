@@ -74,7 +74,7 @@ const cases: readonly [string, ReplicationState, RegExp, Case][] = [
   [
     'received late, moving',
     'catching_up',
-    /^It is 5\d(\.\d)? s behind at least, streaming from 10\.0\.0\.1:5432: 60 MiB to be received\.$/,
+    /^It is 5\d(\.\d)? s behind at least, streaming from 10\.0\.0\.1:5432: 60 MiB to be received\. At the present rates it never catches up\.$/,
     { tracks: written((second) => Math.max(0, second - 60)) },
   ],
   [

@@ -47,6 +47,8 @@ function instanceOf(making: Making, sketch: Sketch): ReplicationInstance {
     transportBytes: lag === null ? null : 0,
     replayBytes: lag === null ? null : 0,
     catchupSeconds: null,
+    slotLostInSeconds: null,
+    diskFullInSeconds: null,
     catchup: isPrimary || lag === null ? 'unknown' : 'caught_up',
     delaySeconds: null,
     walBytesPerSecond: 2.4 * MIB,

@@ -83,6 +83,15 @@ export const ReplicationInstance = Type.Object({
     Type.Number({ description: 'Until it has caught up at the present rates; null when it need not, cannot, or nobody knows.' }),
   ),
   catchup: Type.Union([Type.Literal('caught_up'), Type.Literal('converging'), Type.Literal('never'), Type.Literal('unknown')]),
+  slotLostInSeconds: Maybe(
+    Type.Number({ description: 'Until the slot that it streams from is lost, at the present rates; null when that is in no danger.' }),
+  ),
+  diskFullInSeconds: Maybe(
+    Type.Number({
+      description:
+        'Until WAL that a slot keeps for it fills the disk upstream, or WAL that it has not replayed its own; null when neither is in danger, or nobody knows.',
+    }),
+  ),
   delaySeconds: Maybe(Type.Number({ description: 'recovery_min_apply_delay, which is no lag.' })),
   walBytesPerSecond: Maybe(Type.Number({ description: 'Of a primary: written. Of a replica: replayed.' })),
   lsn: Maybe(Type.String({ description: 'Flushed by a primary, replayed by a replica.' })),
