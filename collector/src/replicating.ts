@@ -31,6 +31,8 @@ export interface Replicating {
   stop(): Promise<void>;
 }
 
+/** Said once for each node and kind. */
+const MISFITS_MAX = 1_000;
 /** Pages are told at most this often that there is something new; they ask for it themselves. */
 const TELL_EVERY_MS = 2_000;
 
@@ -40,7 +42,23 @@ export async function startReplication({ clock, log, database, directory, view: 
   const events = new ReplicationEvents({ database, clock, log: replicationLog, random: Math.random });
   await events.start();
   const tracks = new Tracks();
-  const view = new ReplicationView({ clock, tracks, keeper: events, fleet: directory, liveness: (record) => live.liveness(record) });
+  const misfits = new Set<string>();
+  const view = new ReplicationView({
+    clock,
+    tracks,
+    keeper: events,
+    fleet: directory,
+    liveness: (record) => live.liveness(record),
+    onMisfit: (node, { kind }) => {
+      const what = `${node.name} ${kind}`;
+      if (misfits.has(what) || misfits.size >= MISFITS_MAX) return;
+      misfits.add(what);
+      replicationLog.warn(
+        { node: node.name, kind },
+        'an agent says something of its PostgreSQL that cannot be read; it is set aside: are both of one version?',
+      );
+    },
+  });
   await restoreReplication(view, database, (id) => directory.byId(id));
   let stopped = false;
   const history = restoreHistory(tracks, database, clock, () => stopped).then(

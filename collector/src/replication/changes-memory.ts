@@ -190,6 +190,20 @@ function fresh(now: number): Memory {
   };
 }
 
+/** What goes on, as it was last said. */
+export interface Ongoing {
+  readonly loss: Pick<LossNote, 'lostId' | 'lostName' | 'at'> | null;
+  /** `first`: the one that should not be a primary. */
+  readonly split: Pick<SplitNote, 'first'> | null;
+}
+
+/** For those who tell the same as series: it outlives a restart, and is over when its event is. */
+export function ongoingOf(before: ChangeMemory | undefined): Ongoing {
+  if (before === undefined || before['version'] !== VERSION) return { loss: null, split: null };
+  const { loss, split } = before as unknown as Memory;
+  return { loss, split };
+}
+
 /** Drops what is too much, the oldest first. */
 export function bounded(memory: Memory): ChangeMemory {
   memory.promotions = memory.promotions.slice(-LIMITS.promotions);

@@ -109,10 +109,12 @@ export class ReplicationEvents {
     void this.prune();
   }
 
-  /** Takes what changed at a look: new ones are told to the listeners, known ones are corrected. */
-  record(changes: readonly ReplicationChange[]): void {
-    for (const change of changes) this.#take(toStored(change));
+  /** Takes what changed at a look: new ones are told to the listeners, known ones are corrected. Returns the keys of the new ones. */
+  record(changes: readonly ReplicationChange[]): ReadonlySet<string> {
+    const added = new Set<string>();
+    for (const change of changes) if (this.#take(toStored(change)) === 'new') added.add(change.key);
     if (changes.length > 0) this.#soon();
+    return added;
   }
 
   /** What is to be remembered of a cluster after a look; written with that look's events, otherwise every few seconds. */
@@ -206,7 +208,7 @@ export class ReplicationEvents {
     if (this.#queue.length > 0) this.#log.warn({ events: this.#queue.length }, 'replication events could not be written before the end');
   }
 
-  #take(event: StoredEvent): void {
+  #take(event: StoredEvent): Recorded {
     const known = this.#recent.find(event.systemIdentifier, event.key);
     // When it happened and which one it is stays as it was first said: lists keep their order.
     const kept = known === undefined ? event : { ...event, id: known.id, at: known.at };
@@ -216,7 +218,9 @@ export class ReplicationEvents {
       counts.set(kept.kind, (counts.get(kept.kind) ?? 0) + 1);
     }
     this.#enqueue(kept);
-    for (const listener of this.#listeners) listener(viewOf(kept), known === undefined ? 'new' : 'corrected');
+    const how = known === undefined ? 'new' : 'corrected';
+    for (const listener of this.#listeners) listener(viewOf(kept), how);
+    return how;
   }
 
   #enqueue(event: StoredEvent): void {

@@ -1,6 +1,7 @@
 /** What is known of a cluster, as people and programs are told it: milliseconds become seconds, times ISO 8601, nothing is added. */
 import type { ReplicationCluster, ReplicationEvent, ReplicationInstance, ReplicationLag, ReplicationSlot } from '@tidemark/protocol';
-import type { ClusterFigures, ClusterTopology, Lag, LagBounds, Member, MemberFigures } from './model.ts';
+import type { ClusterFigures, ClusterTopology, InstanceId, Lag, LagBounds, Member, MemberFigures, Sighting } from './model.ts';
+import { twiceText } from './watched-twice.ts';
 
 export interface ClusterLook {
   readonly cluster: ClusterTopology;
@@ -8,6 +9,8 @@ export interface ClusterLook {
   /** Since when each member is in its state; undefined: longer than anyone remembers. */
   readonly since: ReadonlyMap<string, number | undefined>;
   readonly primarySince: number | undefined;
+  /** Who else watches the same server, by the one that stands for it. */
+  readonly others: ReadonlyMap<InstanceId, readonly Sighting[]>;
   readonly at: number;
 }
 
@@ -33,13 +36,14 @@ export function lagView(lag: Lag | undefined): ReplicationLag | null {
 
 function instanceView(
   member: Member,
-  { cluster, figures, since }: ClusterLook,
+  { cluster, figures, since, others }: ClusterLook,
   nameOf: (id: string) => string | null,
 ): ReplicationInstance {
   const { sighting } = member;
   const known: MemberFigures | undefined = figures.members.get(member.id);
   const replica = replicaRowOf(member, cluster);
   const document = sighting?.document;
+  const same = others.get(member.id);
   return {
     id: member.id,
     name: member.name,
@@ -50,7 +54,7 @@ function instanceView(
     role: member.role,
     state: known?.state ?? 'unknown',
     since: isoOrNull(since.get(member.id)),
-    why: known?.why ?? '',
+    why: [known?.why ?? '', ...(same === undefined ? [] : [twiceText(same)])].join(' ').trim(),
     version: document?.version ?? null,
     timeline: member.timeline ?? null,
     upstream: member.upstream?.id === undefined ? null : nameOf(member.upstream.id),

@@ -5,6 +5,7 @@
  */
 import {
   layoutHash,
+  LIMITS,
   LOST_NODE,
   REPLICATION_STATES,
   WITHOUT_PRIMARY,
@@ -114,6 +115,11 @@ const changes = gauge(
   'counter',
 );
 
+const leftOut = gauge(
+  'tidemark_replication_left_out',
+  '',
+  'Replicas that no agent watches, and slots, beyond the number of which a server gets series; the replication page has them all.',
+);
 const events = gauge(
   'tidemark_replication_events_total',
   '',
@@ -141,6 +147,12 @@ export const EXPLAINED: ReadonlySet<string> = new Set(
 
 /** For the reference page and the rules' check. */
 export const REPLICATION_SERIES: readonly Gauge[] = declared;
+
+/** More of one server would cost each report more than they are worth. */
+const REPLICAS_MAX = 100;
+const SLOTS_MAX = 200;
+/** What copies a table for a subscription: it comes, has a name of its own, and goes. */
+const TABLE_COPY = /^pg_\d+_sync_\d+_\d+$/;
 
 const WAL_STATUSES = ['reserved', 'extended', 'unreserved', 'lost'] as const;
 
@@ -172,7 +184,8 @@ class Block {
   }
 
   addOfCluster({ name, unit, type, help }: Gauge, value: number | null | undefined, labels: Labels): void {
-    this.series.push({ name, unit, type, help, labels: [['cluster', this.#cluster], ...labels] });
+    const bounded = labels.map(([label, text]): [string, string] => [label, text.slice(0, LIMITS.labelValueChars).toWellFormed()]);
+    this.series.push({ name, unit, type, help, labels: [['cluster', this.#cluster], ...bounded] });
     this.values.push(value ?? null);
   }
 }
@@ -209,6 +222,48 @@ function addSlot(block: Block, slot: SlotFigures, seen: { active: boolean | null
     block.add(slotState, seen.walStatus === null ? null : seen.walStatus === status ? 1 : 0, [...labels, ['wal_status', status]]);
 }
 
+/** By id, what the replicas that only this server knows are called in series: no two the same. */
+export function replicaLabels({ members }: ClusterTopology, upstream: string): Map<string, string> {
+  const labels = new Map<string, string>();
+  const used = new Set<string>();
+  for (const { id, name, sighting, upstream: of } of members) {
+    if (sighting !== undefined || of?.id !== upstream || TABLE_COPY.test(name)) continue;
+    const plain = name.slice(0, LIMITS.labelValueChars - 8);
+    let label = plain;
+    for (let n = 2; used.has(label); n += 1) label = `${plain} #${n}`;
+    used.add(label);
+    labels.set(id, label);
+  }
+  return labels;
+}
+
+/** Returns how many were left out. */
+function addUnwatched(block: Block, member: Member, cluster: ClusterTopology, figures: ClusterFigures): number {
+  const labels = replicaLabels(cluster, member.id);
+  let count = 0;
+  for (const { id, role } of cluster.members) {
+    const replica = labels.get(id);
+    const known = figures.members.get(id);
+    if (replica === undefined || known === undefined || ++count > REPLICAS_MAX) continue;
+    if (role === 'replica') addLag(block, known, [['replica', replica]]);
+    addState(block, known, [['replica', replica]]);
+  }
+  return Math.max(0, count - REPLICAS_MAX);
+}
+
+/** Returns how many were left out. */
+function addSlots(block: Block, member: Member, figures: ClusterFigures): number {
+  const slots = new Map(member.sighting!.document?.slots.map((slot) => [slot.name, slot]));
+  let count = 0;
+  for (const slot of figures.slots) {
+    const seen = slot.instanceId === member.id ? slots.get(slot.name) : undefined;
+    if (seen === undefined || seen.temporary === true || TABLE_COPY.test(seen.name) || ++count > SLOTS_MAX) continue;
+    slots.delete(slot.name);
+    addSlot(block, slot, { active: seen.active, walStatus: seen.walStatus, ignored: seen.synced === true });
+  }
+  return Math.max(0, count - SLOTS_MAX);
+}
+
 /** Writes the blocks of instances, and keeps a layout for as long as the same series come. */
 export class SeriesWriter {
   readonly #layouts = new Map<string, { signature: string; layout: Layout }>();
@@ -225,21 +280,8 @@ export class SeriesWriter {
       if (member.role === 'replica') addLag(block, own, []);
       addState(block, own, []);
     }
-    for (const other of cluster.members) {
-      if (other.sighting !== undefined || other.upstream?.id !== member.id) continue;
-      const known = figures.members.get(other.id);
-      if (known === undefined) continue;
-      const labels: Labels = [['replica', other.name]];
-      if (other.role === 'replica') addLag(block, known, labels);
-      addState(block, known, labels);
-    }
-    const slots = member.sighting!.document?.slots ?? [];
-    for (const slot of figures.slots) {
-      if (slot.instanceId !== member.id) continue;
-      const seen = slots.find(({ name }) => name === slot.name);
-      if (seen === undefined || seen.temporary === true) continue;
-      addSlot(block, slot, { active: seen.active, walStatus: seen.walStatus, ignored: seen.synced === true });
-    }
+    const left = addUnwatched(block, member, cluster, figures) + addSlots(block, member, figures);
+    if (left > 0) block.add(leftOut, left);
     if (figures.synchronous !== undefined && cluster.primary.id === member.id) {
       const { required, present, waiting } = figures.synchronous;
       const missing = Math.max(0, required - present);
@@ -256,8 +298,26 @@ export class SeriesWriter {
     return { layout: this.#layoutOf(member.id, instance, block.series), values: block.values };
   }
 
+  /** The lag there was, of a late report. Where it is not known how far the primary was by then, there is no likeliest value. */
+  lateBlockOf(
+    id: string,
+    instance: string,
+    systemIdentifier: string,
+    figures: MemberFigures,
+  ): { layout: Layout; values: readonly (number | null)[] } {
+    const { lag, excess } = figures;
+    const block = new Block(instance, systemIdentifier);
+    block.add(lagSeconds, lag?.unknownSince === undefined ? seconds(lag?.value) : null);
+    block.add(lagLower, seconds(lag?.lower));
+    block.add(lagUpper, seconds(lag?.upper));
+    block.add(lagAlarm, seconds(excess?.lower));
+    block.add(lagBytes, lag?.bytes);
+    return { layout: this.#layoutOf(`${id} late`, instance, block.series), values: block.values };
+  }
+
   forget(id: string): void {
     this.#layouts.delete(id);
+    this.#layouts.delete(`${id} late`);
   }
 
   #layoutOf(id: string, instance: string, series: SeriesDescription[]): Layout {

@@ -4,9 +4,6 @@
  * only keeps what they are given and hands on what they return. The same report taken twice changes nothing.
  */
 import {
-  POSTGRES_REPLICATION,
-  POSTGRES_SETTINGS,
-  POSTGRES_TRACK,
   WITHOUT_PRIMARY,
   type Labels,
   type Observation,
@@ -19,25 +16,21 @@ import {
 } from '@tidemark/protocol';
 import type { Clock } from '@tidemark/service';
 import type { NodeRecord } from '../fleet/node.ts';
-import type { Liveness } from '../live/live-view.ts';
+import { graceMs, type Liveness } from '../live/live-view.ts';
 import type { ArrivedReport, DerivedBlock } from '../reports/intake.ts';
 import { changesOf } from './changes.ts';
+import { ongoingOf, type Ongoing } from './changes-memory.ts';
+import { readPostgres, type PostgresSaid } from './documents.ts';
 import { figuresOf } from './figures.ts';
-import type {
-  ChangeMemory,
-  ClusterFigures,
-  ClusterTopology,
-  InstanceId,
-  Member,
-  MemberMemory,
-  ReplicationChange,
-  Sighting,
-} from './model.ts';
+import type { ChangeMemory, InstanceId, Member, MemberMemory, ReplicationChange, Sighting } from './model.ts';
+import { lagThen } from './late.ts';
 import { clusterView, type ClusterLook } from './page.ts';
 import { Losses } from './losses.ts';
-import { EXPLAINED, SPLIT_BRAIN, SeriesWriter, type ClusterDuty } from './series.ts';
+import { EXPLAINED, SPLIT_BRAIN, SeriesWriter, replicaLabels, type ClusterDuty } from './series.ts';
 import { clusterTopology } from './topology.ts';
-import type { Tracks } from './tracks.ts';
+import { TopologyCounts } from './topology-counts.ts';
+import { HEAD_KEEP_MS, type Tracks } from './tracks.ts';
+import { Doubles } from './watched-twice.ts';
 
 /** What is kept of clusters over a restart, and where their events go. */
 export interface ReplicationKeeper {
@@ -47,7 +40,8 @@ export interface ReplicationKeeper {
     readonly changes: ChangeMemory | undefined;
   };
   save(systemIdentifier: string, topology: Readonly<Record<InstanceId, MemberMemory>>, changes: ChangeMemory): void;
-  record(changes: readonly ReplicationChange[]): void;
+  /** Returns the keys of those that were not known before. */
+  record(changes: readonly ReplicationChange[]): ReadonlySet<string>;
   recent(systemIdentifier: string, limit: number): ReplicationCluster['events'];
   /** How often each kind of event happened; never falls. */
   counts(systemIdentifier: string): ReadonlyMap<string, number>;
@@ -61,6 +55,8 @@ export interface ReplicationViewOptions {
   readonly keeper: ReplicationKeeper;
   readonly fleet: { byId(id: number): NodeRecord | undefined };
   readonly liveness: (record: NodeRecord) => Liveness;
+  /** Told of what an agent says of a server and cannot be read: it is set aside. */
+  readonly onMisfit?: (node: NodeRecord, observation: Observation) => void;
 }
 
 /** A server stands alone until it is known which cluster it belongs to: it was never up, or its agent may not see. */
@@ -74,6 +70,8 @@ const LOOK_EVERY_MS = 5_000;
 const FORGET_MS = 10 * 60_000;
 const EVENTS_SHOWN = 50;
 const INSTANCES_MAX = 10_000;
+/** More than anyone runs on one machine; an agent that makes up names ends here. */
+const INSTANCES_PER_NODE_MAX = 50;
 
 /** What an agent says of one server, as far as it has said it. */
 interface Known {
@@ -101,12 +99,11 @@ interface ClusterState {
   primary: { id: InstanceId | undefined; since: number | undefined };
   /** Who tells of the split brain: it stays the one until it is over. */
   intruder: InstanceId | undefined;
+  ongoing: Ongoing;
   readonly losses: Losses;
+  readonly doubles: Doubles;
   lookedAtMs: number;
 }
-
-/** Kinds of events that say that somebody else is primary now. */
-const TOPOLOGY_CHANGES: ReadonlySet<string> = new Set(['promotion', 'switchover', 'failover', 'split_brain', 'split_brain_over']);
 
 export class ReplicationView {
   readonly #options: ReplicationViewOptions;
@@ -114,9 +111,7 @@ export class ReplicationView {
   readonly #ofNode = new Map<number, Set<InstanceId>>();
   readonly #clusters = new Map<string, ClusterState>();
   readonly #series = new SeriesWriter();
-  readonly #topologyChanges = new Map<InstanceId, number>();
-  /** Keys of topology changes told already, the newest last. */
-  readonly #told = new Set<string>();
+  readonly #topologyCounts = new TopologyCounts();
   readonly #listeners: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
 
@@ -138,15 +133,17 @@ export class ReplicationView {
     clearInterval(this.#timer);
   }
 
-  /** Takes a report that has arrived; returns what follows from it, for each server of its node. A late one fills in histories and says nothing. */
+  /** Takes a report that has arrived; returns what follows from it, for each server of its node. A late one fills in histories, and what the lag was. */
   accept(report: ArrivedReport): DerivedBlock[] {
     const touched = new Set<InstanceId>();
+    const tracks = new Map<InstanceId, PostgresTrack>();
     for (const observation of report.observations) {
-      if (!isAboutPostgres(observation)) continue;
-      const known = this.#knownOf(report.node, observation.instance);
-      if (known === undefined) continue;
+      const said = this.#read(report.node, observation);
+      const known = said === undefined ? undefined : this.#knownOf(report.node, observation.instance);
+      if (said === undefined || known === undefined) continue;
       touched.add(known.id);
-      this.#take(known, observation, report.steadyAt);
+      if (said.kind === 'track') tracks.set(known.id, said.document);
+      this.#take(known, said, report.steadyAt);
     }
     const ids = this.#ofNode.get(report.node.id);
     if (ids === undefined) return [];
@@ -155,7 +152,7 @@ export class ReplicationView {
       if (layout.probe === 'postgres' && ids.has(id)) touched.add(id);
     }
     this.#note(report, ids, touched);
-    if (!report.live) return [];
+    if (!report.live) return [...tracks].flatMap(([id, track]) => this.#lateBlockOf(id, track, report.steadyAt));
     for (const systemIdentifier of new Set([...ids].map((id) => this.#known.get(id)!.cluster))) this.#look(systemIdentifier);
     this.#tell();
     return [...ids].flatMap((id) => this.#blockOf(id));
@@ -163,10 +160,10 @@ export class ReplicationView {
 
   /** Takes what the store has: a server's newest documents, as of then. */
   restore(node: NodeRecord, observation: Observation, at: number): void {
-    if (!isAboutPostgres(observation)) return;
-    const known = this.#knownOf(node, observation.instance);
-    if (known === undefined) return;
-    this.#take(known, observation, at);
+    const said = this.#read(node, observation);
+    const known = said === undefined ? undefined : this.#knownOf(node, observation.instance);
+    if (said === undefined || known === undefined) return;
+    this.#take(known, said, at);
     known.reportedAt = Math.max(known.reportedAt, at);
   }
 
@@ -208,7 +205,8 @@ export class ReplicationView {
     if (metric === SPLIT_BRAIN) return cluster.splitBrain?.why;
     if (metric === WITHOUT_PRIMARY) return cluster.primary.why;
     const replica = labelOf('replica');
-    const id = replica === undefined ? idOf(nodeId, labelOf('server') ?? '') : cluster.members.find(({ name }) => name === replica)?.id;
+    const own = idOf(nodeId, labelOf('server') ?? '');
+    const id = replica === undefined ? own : [...replicaLabels(cluster, own)].find(([, label]) => label === replica)?.[0];
     return id === undefined ? undefined : figures.members.get(id)?.why;
   }
 
@@ -219,7 +217,8 @@ export class ReplicationView {
 
   #clusterView(state: ClusterState, now: number): ReplicationCluster | undefined {
     if (state.look === undefined) return undefined;
-    const without = state.losses.current(now)?.ms;
+    const { loss } = state.ongoing;
+    const without = loss === null ? undefined : Math.max(0, now - loss.at);
     return clusterView(state.look, this.#options.keeper.recent(state.systemIdentifier, EVENTS_SHOWN), without);
   }
 
@@ -227,7 +226,8 @@ export class ReplicationView {
     const id = idOf(node.id, instance);
     let known = this.#known.get(id);
     if (known !== undefined) return known;
-    if (this.#known.size >= INSTANCES_MAX) return undefined;
+    const ofNode = this.#ofNode.get(node.id);
+    if (this.#known.size >= INSTANCES_MAX || (ofNode?.size ?? 0) >= INSTANCES_PER_NODE_MAX) return undefined;
     known = {
       id,
       nodeId: node.id,
@@ -242,20 +242,26 @@ export class ReplicationView {
       cluster: this.#options.keeper.clusterOf(id) ?? aloneOf(id),
     };
     this.#known.set(id, known);
-    const ofNode = this.#ofNode.get(node.id);
     if (ofNode === undefined) this.#ofNode.set(node.id, new Set([id]));
     else ofNode.add(id);
     this.#join(known, known.cluster);
     return known;
   }
 
-  #take(known: Known, { kind, document }: Observation, at: number): void {
-    if (kind === POSTGRES_TRACK) return this.#options.tracks.accept(known.id, at, document as PostgresTrack, 0);
-    if (kind === POSTGRES_SETTINGS) {
-      if (at >= known.reportedAt || known.settings === undefined) known.settings = document as PostgresSettings;
+  #read(node: NodeRecord, observation: Observation): PostgresSaid | undefined {
+    const said = readPostgres(observation);
+    if (said !== 'misfit') return said;
+    this.#options.onMisfit?.(node, observation);
+    return undefined;
+  }
+
+  #take(known: Known, said: PostgresSaid, at: number): void {
+    if (said.kind === 'track') return this.#options.tracks.accept(known.id, at, said.document, 0);
+    if (said.kind === 'settings') {
+      if (at >= known.reportedAt || known.settings === undefined) known.settings = said.document;
       return undefined;
     }
-    const seen = document as PostgresReplication;
+    const seen = said.document;
     if (seen.up && (known.upAt === undefined || at >= known.upAt)) {
       known.document = seen;
       known.upAt = at;
@@ -322,7 +328,9 @@ export class ReplicationView {
         since: new Map(),
         primary: { id: undefined, since: undefined },
         intruder: undefined,
+        ongoing: ongoingOf(changes),
         losses: new Losses(),
+        doubles: new Doubles(),
         lookedAtMs: 0,
       };
       this.#clusters.set(systemIdentifier, state);
@@ -336,21 +344,28 @@ export class ReplicationView {
     const { clock, tracks, keeper } = this.#options;
     const now = clock.wallMs();
     state.lookedAtMs = clock.monotonicMs();
-    const sightings = [...state.members].flatMap((id) => this.#sightingOf(id) ?? []);
+    const all = [...state.members].flatMap((id) => this.#sightingOf(id) ?? []);
+    const { sightings, others } = state.doubles.oncePerServer(all, (id) => state.topologyMemory[id]?.firstSeenAt, now);
     const { cluster, memory } = clusterTopology({ systemIdentifier, sightings, memory: state.topologyMemory, now });
     const figures = figuresOf(cluster, tracks, now);
     state.topologyMemory = memory;
-    this.#noteStates(state, cluster, figures, now);
     if (!isUnknown(systemIdentifier)) {
       const { memory: changeMemory, changes } = changesOf(state.changeMemory, cluster, figures, now, (id) => tracks.head(id)?.newest);
       state.changeMemory = changeMemory;
-      if (changes.length > 0) keeper.record(changes);
-      this.#countTopologyChanges(cluster, changes);
+      state.ongoing = ongoingOf(changeMemory);
+      if (changes.length > 0) {
+        const added = keeper.record(changes);
+        this.#topologyCounts.count(
+          cluster,
+          changes.filter(({ key }) => added.has(key)),
+        );
+      }
       keeper.save(systemIdentifier, memory, changeMemory);
     }
+    this.#noteStates(state, { cluster, figures, others }, now);
   }
 
-  #noteStates(state: ClusterState, cluster: ClusterTopology, figures: ClusterFigures, now: number): void {
+  #noteStates(state: ClusterState, { cluster, figures, others }: Pick<ClusterLook, 'cluster' | 'figures' | 'others'>, now: number): void {
     const isFirst = state.look === undefined;
     for (const { id } of cluster.members) {
       const current = figures.members.get(id)?.state ?? 'unknown';
@@ -361,37 +376,28 @@ export class ReplicationView {
     if (state.primary.id !== cluster.primary.id) state.primary = { id: cluster.primary.id, since: isFirst ? undefined : now };
     const sides = cluster.splitBrain?.primaries;
     if (sides === undefined) state.intruder = undefined;
-    else if (state.intruder === undefined || !sides.includes(state.intruder)) state.intruder = sides[0];
-    state.losses.note(cluster, now);
+    else if (state.intruder === undefined || !sides.includes(state.intruder)) {
+      const told = state.ongoing.split?.first;
+      state.intruder = told !== undefined && sides.includes(told) ? told : sides[0];
+    }
+    state.losses.note(cluster, state.ongoing.loss, now);
     state.look = {
       cluster,
       figures,
+      others,
       since: new Map([...state.since].map(([id, { since }]) => [id, since])),
       primarySince: state.primary.since,
       at: now,
     };
   }
 
-  /** One server at each site tells its people: the first by name of those that are heard. */
-  #countTopologyChanges(cluster: ClusterTopology, changes: readonly ReplicationChange[]): void {
-    for (const { kind, key } of changes) {
-      const told = `${cluster.systemIdentifier} ${key}`;
-      if (!TOPOLOGY_CHANGES.has(kind) || this.#told.has(told)) continue;
-      this.#told.add(told);
-      if (this.#told.size > 1_000) this.#told.delete(this.#told.values().next().value!);
-      const sites = new Set<string>();
-      for (const { sighting } of cluster.members) {
-        if (sighting === undefined || sighting.silent || sites.has(sighting.site)) continue;
-        sites.add(sighting.site);
-        this.#topologyChanges.set(sighting.id, (this.#topologyChanges.get(sighting.id) ?? 0) + 1);
-      }
-    }
-  }
-
   #sightingOf(id: InstanceId): Sighting | undefined {
     const known = this.#known.get(id)!;
     const record = this.#options.fleet.byId(known.nodeId);
     if (record?.state !== 'approved' || known.newest === undefined) return undefined;
+    const liveness = this.#options.liveness(record);
+    // A backlog is heard now and says what was: until what is now has come it is as good as silent.
+    const isOld = liveness === 'up' && this.#options.clock.wallMs() - known.reportedAt > graceMs(record);
     return {
       id,
       nodeId: known.nodeId,
@@ -400,7 +406,7 @@ export class ReplicationView {
       instance: known.instance,
       reportedAt: known.reportedAt,
       intervalMs: record.intervalSeconds === null ? INTERVAL_MS_DEFAULT : record.intervalSeconds * 1_000,
-      silent: this.#options.liveness(record) === 'silent',
+      silent: liveness === 'silent' || isOld,
       newest: known.newest,
       document: known.document,
       upAt: known.upAt,
@@ -416,6 +422,17 @@ export class ReplicationView {
     return [this.#series.blockOf(member, { cluster, figures, duty: this.#dutyOf(state, member) })];
   }
 
+  #lateBlockOf(id: InstanceId, track: PostgresTrack, at: number): DerivedBlock[] {
+    const state = this.#clusters.get(this.#known.get(id)!.cluster);
+    const { clock, tracks } = this.#options;
+    if (state?.look === undefined || clock.wallMs() - at > HEAD_KEEP_MS) return [];
+    const { cluster } = state.look;
+    const figures = lagThen(id, track, at, { cluster, memory: state.topologyMemory, tracks });
+    return figures?.lag === undefined
+      ? []
+      : [this.#series.lateBlockOf(id, this.#known.get(id)!.instance, cluster.systemIdentifier, figures)];
+  }
+
   #dutyOf(state: ClusterState, member: Member): ClusterDuty {
     const { cluster, figures } = state.look!;
     const isTeller = member.id === (cluster.primary.id ?? cluster.members.find(({ sighting }) => sighting !== undefined)?.id);
@@ -423,7 +440,7 @@ export class ReplicationView {
       isIntruder: state.intruder === member.id,
       losses: state.losses.toldBy(member.id, this.#options.clock.wallMs()),
       rpoBytes: isTeller ? figures.rpoBytes : undefined,
-      topologyChanges: this.#topologyChanges.get(member.id) ?? 0,
+      topologyChanges: this.#topologyCounts.tell(member.id),
       events: isTeller ? this.#options.keeper.counts(state.systemIdentifier) : undefined,
     };
   }
@@ -442,7 +459,7 @@ export class ReplicationView {
       if (ofNode?.size === 0) this.#ofNode.delete(known.nodeId);
       this.#options.tracks.forget(known.id);
       this.#series.forget(known.id);
-      this.#topologyChanges.delete(known.id);
+      this.#topologyCounts.forget(known.id);
     }
   }
 
@@ -452,12 +469,11 @@ export class ReplicationView {
 }
 
 function isCalled(look: ClusterLook | undefined, name: string): boolean {
-  return (
-    look !== undefined && (look.cluster.name === name || look.cluster.members.some((m) => m.name === name || m.sighting?.nodeName === name))
-  );
+  if (look === undefined) return false;
+  const { cluster, others } = look;
+  if (cluster.name === name || cluster.members.some((one) => one.name === name || one.id === name || one.sighting?.nodeName === name))
+    return true;
+  return [...others.values()].some((same) => same.some(({ nodeName }) => nodeName === name));
 }
 
 export const idOf = (nodeId: number, instance: string): InstanceId => `${nodeId}/${instance}`;
-
-const KINDS: ReadonlySet<string> = new Set([POSTGRES_REPLICATION, POSTGRES_SETTINGS, POSTGRES_TRACK]);
-const isAboutPostgres = ({ kind }: Observation): boolean => KINDS.has(kind);

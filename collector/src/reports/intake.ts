@@ -19,7 +19,7 @@ import type { Database } from '../db/pool.ts';
 import type { NodeRecord } from '../fleet/node.ts';
 import type { AcceptedBlock, AcceptedReport, ReportStream } from '../stream/stream.ts';
 import { describeBlock, storableText, type KnownLayout } from './layouts.ts';
-import { NodeIntake, type BootIntake } from './node-intake.ts';
+import { keepDerived, NodeIntake, type BootIntake } from './node-intake.ts';
 import { placeInTime } from './report-time.ts';
 import { findBoot, findLayouts } from './store.ts';
 import { STORE_PATIENCE_MS, type ReportWriter } from './writer.ts';
@@ -48,7 +48,7 @@ export interface IntakeOptions {
   metrics: IntakeMetrics;
   /** Told at each request: who was heard, and how far its clock is off (collector's less agent's, milliseconds). */
   onHeard: (node: NodeRecord, agent: ReportRequest['agent'], clockOffsetMs: number) => void;
-  /** Called for a report whenever it comes, until it is committed; the blocks are judged, shown and stored with those of the agent. */
+  /** Called for a report when it comes; the blocks are judged, shown and stored with those of the agent. For one that comes again what followed the first time is kept, within bounds. */
   derive?: (report: ArrivedReport) => readonly DerivedBlock[];
 }
 
@@ -158,7 +158,7 @@ export class ReportIntake {
       blocks,
       observations: report.observations ?? [],
     };
-    const valueCount = decoded.valueCount + this.#derive(intake, arrived, layouts);
+    const valueCount = decoded.valueCount + this.#derive(intake, boot, arrived, layouts);
     if (boot.published.add(sequence)) this.#options.stream.publish(arrived);
     const written = this.#options.writer
       .write({ intake, boot, sequence, at: time.at, layouts, blocks: blocks.map((b) => b.values), valueCount, observations })
@@ -168,15 +168,22 @@ export class ReportIntake {
         throw error;
       })
       .finally(() => boot.pending.delete(sequence));
+    void written.then(
+      () => boot.derived.delete(sequence),
+      () => {},
+    );
     boot.pending.set(sequence, written);
     answer.samples += valueCount;
     answer.wait(report, written);
   }
 
   /** Appends what follows from the report to its blocks; returns how many values that is. */
-  #derive(intake: NodeIntake, report: ArrivedReport & { blocks: AcceptedBlock[] }, layouts: KnownLayout[]): number {
+  #derive(intake: NodeIntake, boot: BootIntake, report: ArrivedReport & { blocks: AcceptedBlock[] }, layouts: KnownLayout[]): number {
+    const { sequence } = report;
+    const derived = boot.derived.get(sequence) ?? this.#options.derive?.(report) ?? [];
+    keepDerived(boot, sequence, derived);
     let valueCount = 0;
-    for (const { layout, values } of this.#options.derive?.(report) ?? []) {
+    for (const { layout, values } of derived) {
       let known = intake.layouts.get(layout.hash);
       if (known === undefined) intake.remember((known = { hash: layout.hash, layout: describeBlock(layout), id: undefined }));
       layouts.push(known);

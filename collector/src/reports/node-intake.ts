@@ -1,5 +1,6 @@
 /** What intake remembers of one node between its reports: its layouts, its runs, its clock, its last observations. All of it can be read back from the store. */
 import type { NodeRecord } from '../fleet/node.ts';
+import type { DerivedBlock } from './intake.ts';
 import type { KnownLayout } from './layouts.ts';
 import { ClockOffset } from './report-time.ts';
 import { SequenceSet } from './sequences.ts';
@@ -7,6 +8,8 @@ import { SequenceSet } from './sequences.ts';
 /** Runs of an agent remembered per node; a backlog can span several. */
 const BOOTS_MAX = 16;
 const LAYOUTS_MAX = 4_000;
+/** Reports of a run of which it is kept what followed from them; beyond it they are late when they come again. */
+const DERIVED_MAX = 100;
 
 export interface BootIntake {
   readonly bootId: string;
@@ -18,8 +21,17 @@ export interface BootIntake {
   readonly published: SequenceSet;
   /** Known to be in the store. */
   committed: SequenceSet;
+  /** What followed from reports that are published and not committed yet: what was judged is what is stored. */
+  readonly derived: Map<number, readonly DerivedBlock[]>;
   /** On their way into the store. */
   readonly pending: Map<number, Promise<void>>;
+}
+
+/** Keeps what followed from a report until it is committed. */
+export function keepDerived({ derived }: BootIntake, sequence: number, blocks: readonly DerivedBlock[]): void {
+  if (blocks.length === 0) return;
+  derived.set(sequence, blocks);
+  dropOldest(derived, DERIVED_MAX, () => true);
 }
 
 export class NodeIntake {
@@ -41,7 +53,15 @@ export class NodeIntake {
   boot(bootId: string): BootIntake {
     let boot = this.#boots.get(bootId);
     if (boot === undefined) {
-      boot = { bootId, id: undefined, loaded: false, published: new SequenceSet(), committed: new SequenceSet(), pending: new Map() };
+      boot = {
+        bootId,
+        id: undefined,
+        loaded: false,
+        published: new SequenceSet(),
+        committed: new SequenceSet(),
+        derived: new Map(),
+        pending: new Map(),
+      };
       this.#boots.set(bootId, boot);
       dropOldest(this.#boots, BOOTS_MAX, (b) => b.pending.size === 0);
     }

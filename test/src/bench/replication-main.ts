@@ -31,7 +31,7 @@ const view = new ReplicationView({
   keeper: {
     memoryOf: () => ({ topology: {}, changes: undefined }),
     save: () => {},
-    record: () => {},
+    record: () => new Set(),
     recent: () => [],
     counts: () => new Map(),
     clusterOf: () => undefined,
