@@ -4,6 +4,7 @@
  */
 import { accessSync, constants, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { ensureRewind } from './pg-rewind.mjs';
 import { Failure, checkNode, ensureBuilt, ensureInstalled, programOf, root, run, runCommand } from './prepare.mjs';
 
 /** Programs that tests run, and the Debian package that has each. */
@@ -21,6 +22,7 @@ await runCommand(async () => {
   checkNode();
   await ensureInstalled();
   await ensureSystemPrograms();
+  await ensureRewind((text) => process.stderr.write(text));
   await ensureBuilt('everything', 'console', 'agent');
   const { passed, failed } = await runTests(process.argv.slice(2));
   if (passed + failed === 0) process.stderr.write('No test was run: that is a failure.\n');

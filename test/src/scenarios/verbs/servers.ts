@@ -1,20 +1,28 @@
 /** What is done to servers: stopped, started, killed, copied, rewound, set otherwise, asked. */
 import { accessSync, constants } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { waitUntil, type PostgresVersion } from '../../postgres/cluster.ts';
 import type { Verb } from './verb.ts';
 
-/** Debian's: the packages of the test's servers have none. */
-export const rewindProgram = (version: PostgresVersion): string => `/usr/lib/postgresql/${version}/bin/pg_rewind`;
+/** Debian's, installed or unpacked by `npm test`: the packages of the test's servers have none. */
+const rewindPrograms = (version: PostgresVersion): string[] =>
+  ['/', join(tmpdir(), `tidemark-debian-postgresql-${version}`)].map((root) => join(root, `usr/lib/postgresql/${version}/bin/pg_rewind`));
+
+function rewindProgram(version: PostgresVersion): string | undefined {
+  return rewindPrograms(version).find((path) => {
+    try {
+      accessSync(path, constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
 
 /** Whether a program that a scenario names under "needs" is here, for that version. */
 export function hasProgram(name: string, version: PostgresVersion): boolean {
-  if (name !== 'pg_rewind') return false;
-  try {
-    accessSync(rewindProgram(version), constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
+  return name === 'pg_rewind' && rewindProgram(version) !== undefined;
 }
 
 export const SERVER_VERBS: readonly Verb[] = [
@@ -60,7 +68,7 @@ export const SERVER_VERBS: readonly Verb[] = [
     means: "pg_rewind of a stopped server's files, and standby.signal with the source as its upstream; it is not started",
     async run(world, values) {
       const [server, source] = [values.text('server'), values.text('source')];
-      await world.cluster.rewind(world.instance(server), world.instance(source), rewindProgram(world.version));
+      await world.cluster.rewind(world.instance(server), world.instance(source), rewindProgram(world.version)!);
       await world.cluster.demote(world.instance(server), world.instance(source), { applicationName: server.toLowerCase() });
       world.noteFollows(server, source);
     },
