@@ -59,13 +59,13 @@ function longestFirst(all: readonly Planned[]): Planned[] {
 
 test.for(planned.map(({ scenario: { name, title }, version }) => ({ name, title, version })))(
   '$name on PostgreSQL $version: $title',
+  { timeout: ALL_MS },
   async ({ name, version }, { skip }) => {
     const { failure, skipped } = await outcomes.get(keyOf({ name, version }))!.promise;
     if (skipped !== undefined) skip(skipped);
     const story = lines.filter((line) => line.startsWith(`${name} (${version})`)).join('\n');
     expect(failure === undefined ? 'as expected' : `line ${failure.line}: ${failure.text}\n${failure.why}\n\n${story}`).toBe('as expected');
   },
-  ALL_MS,
 );
 
 test(
