@@ -170,6 +170,24 @@ test.each([null, 'text', [], { replicas: 'none', up: 'yes', role: 'king' }, { re
   },
 );
 
+test('servers that were found and that nobody watches are counted, while the node is heard of', () => {
+  const found = (document: unknown) => [{ kind: 'postgres.discovered', version: 1, instance: '', document }];
+  const server = (watched: boolean) => ({ address: '127.0.0.1:5433', how: 'port', watched, command: 'tidemark-agent postgres setup' });
+  const counted = () => overview.now().nodes[1]!.postgresFound;
+  view.accept(reportOf(node, 1, [], { observations: found({ servers: [server(false), server(true), server(false)] }) }));
+  expect(counted()).toBe(2);
+  expect(Value.Check(Overview, overview.now())).toBe(true);
+  clock.advance(3_600_000);
+  expect(counted()).toBeUndefined();
+  const odd = [null, 'text', { servers: 'none' }, { servers: [null, 3, 'text'] }, { servers: [] }];
+  odd.forEach((document, place) => {
+    view.accept(reportOf(node, 2 + place, [], { observations: found(document) }));
+    expect(counted()).toBeUndefined();
+  });
+  view.accept(reportOf(node, 9, [], { observations: found({ servers: [server(false)] }) }));
+  expect(counted()).toBe(1);
+});
+
 test('NaN and the infinities are not known as headlines', () => {
   view.accept(reportOf(node, 1, [[host, [Number.NaN, Number.POSITIVE_INFINITY, null, 1]]]));
   expect(overview.now().nodes[1]).toMatchObject({

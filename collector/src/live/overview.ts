@@ -2,7 +2,14 @@
  * The fleet at a glance, out of the live view alone. What is not known is null, and nothing of a silent
  * node is shown as if it were now; its PostgreSQL servers stay listed with the role they last had.
  */
-import { HEADLINE, POSTGRES_REPLICATION, type Overview, type OverviewNode, type PostgresReplication } from '@tidemark/protocol';
+import {
+  HEADLINE,
+  POSTGRES_DISCOVERED,
+  POSTGRES_REPLICATION,
+  type Overview,
+  type OverviewNode,
+  type PostgresReplication,
+} from '@tidemark/protocol';
 import type { Clock } from '@tidemark/service';
 import type { NodeRecord } from '../fleet/node.ts';
 import type { BlockLayout } from '../stream/stream.ts';
@@ -90,6 +97,7 @@ export class FleetOverview {
     const live = this.#view.node(record.id);
     const isCurrent = live !== undefined && this.#view.isCurrent(live);
     const figures = this.#figures(isCurrent ? live.blocks : []);
+    const postgresFound = isCurrent ? foundCount(live) : 0;
     return {
       name: record.name,
       site: record.site,
@@ -103,6 +111,7 @@ export class FleetOverview {
       disk: { usageRatio: figures.diskUsageRatio, mounts: figures.mounts },
       uptimeSeconds: figures.uptimeSeconds ?? null,
       postgres: live === undefined ? [] : this.#postgres(live, isCurrent),
+      ...(postgresFound > 0 ? { postgresFound } : {}),
     };
   }
 
@@ -209,6 +218,13 @@ function flagAt(block: LiveBlock, position: number | undefined): boolean | null 
 /** A server that does not answer has no replicas that anybody can see. */
 function withUp(server: OverviewPostgres, up: boolean | null): OverviewPostgres {
   return up === server.up ? server : { ...server, up, replicas: up === true ? server.replicas : [] };
+}
+
+/** How many servers were found that nobody watches; 0 also of a document that has not the known form. */
+function foundCount({ observations }: LiveNode): number {
+  const document = observations.find(({ observation }) => observation.kind === POSTGRES_DISCOVERED)?.observation.document;
+  if (typeof document !== 'object' || document === null || !('servers' in document) || !Array.isArray(document.servers)) return 0;
+  return document.servers.filter((server: { watched?: unknown } | null) => server?.watched === false).length;
 }
 
 /** Reads a document that any version of an agent may have written: what has not the known form is not known. */

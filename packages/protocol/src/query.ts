@@ -62,6 +62,11 @@ export const OverviewNode = Type.Object({
   disk: Type.Object({ usageRatio: Maybe(Type.Number({ description: 'Of the fullest file system.' })), mounts: Type.Array(OverviewMount) }),
   uptimeSeconds: Maybe(Type.Number()),
   postgres: Type.Array(OverviewPostgres),
+  postgresFound: Type.Optional(
+    Type.Integer({
+      description: 'PostgreSQL servers of its machine that its agent found and does not watch; left out when there is none.',
+    }),
+  ),
 });
 export type OverviewNode = Static<typeof OverviewNode>;
 export const Overview = Type.Object({ at: Time, nodes: Type.Array(OverviewNode) });
