@@ -1,8 +1,8 @@
 /** Rates that one burst does not make, and the time until a replica has caught up. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { catchupOf, rateOf, type Point } from './catchup.ts';
-import { cluster, MIB, primary, replica, replicaDocument, settings, sighting, T0, TestTracks } from './figures-testing.ts';
+import { averageAt, catchupOf, rateOf, type Point } from './catchup.ts';
+import { cluster, lsn, MIB, primary, replica, replicaDocument, settings, sighting, T0, TestTracks } from './figures-testing.ts';
 import { figuresOf } from './figures.ts';
 import type { MemberFigures, Sighting } from './model.ts';
 
@@ -16,6 +16,19 @@ describe('a rate', () => {
   ])('%s', (_, values, rate) => expect(rateOf(points(...values))).toBeCloseTo(rate, 5));
   test('of too short a time is not known', () => expect(rateOf(points(0, 100))).toBeUndefined());
   test('of nothing is not known', () => expect(rateOf([])).toBeUndefined());
+});
+
+describe('an average', () => {
+  const written = (second: number, errorMs: number) => {
+    const tracks = new TestTracks();
+    for (let at = 0; at <= second; at += 2) tracks.add('head', 'a', T0 + at * 1_000, lsn(at), errorMs);
+    return averageAt(tracks.head('a'), T0 + second * 1_000);
+  };
+  test.each([0, 3, 200])('is known as soon as a history is long enough, though a question took %d ms', (errorMs) => {
+    expect(written(14, errorMs)).toBeUndefined();
+    expect(written(20, errorMs)! / MIB).toBeCloseTo(1, 0);
+    expect(written(300, errorMs)! / MIB).toBeCloseTo(1, 1);
+  });
 });
 
 describe('until it has caught up', () => {

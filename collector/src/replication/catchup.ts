@@ -61,7 +61,9 @@ export function rateOf(points: readonly Point[]): number | undefined {
 
 /** Bytes a second on the average over a window up to a moment: what bursts add up to. Undefined for too short a time. */
 export function averageAt(track: Track | undefined, until: number, windowMs = WINDOW_MS): number | undefined {
-  const first = pointAt(track, Math.max(track?.oldest?.at ?? until, until - windowMs));
+  const oldest = track?.oldest;
+  // The first sample of all is good to what its question took, which is nothing beside a window.
+  const first = oldest !== undefined && oldest.at >= until - windowMs ? oldest : pointAt(track, until - windowMs);
   const last = pointAt(track, until);
   if (first === undefined || last === undefined || last.at - first.at < SPAN_MS_MIN) return undefined;
   return (Number(last.lsn - first.lsn) * 1_000) / (last.at - first.at);
