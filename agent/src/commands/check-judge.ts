@@ -151,15 +151,16 @@ function replicaTroubles(document: PostgresReplication, state: ReplicaState, { s
 }
 
 /** `recovery_min_apply_delay` is wanted: only what is beyond it counts. */
-function lagTroubles({ lowerSeconds, bytes: waiting }: ReplicaState['lag'], delayMs: number, limits: Limits): Trouble[] {
+function lagTroubles({ lowerSeconds, wasAtLeastSeconds, bytes: waiting }: ReplicaState['lag'], delayMs: number, limits: Limits): Trouble[] {
   const troubles: Trouble[] = [];
-  const seconds = (lowerSeconds ?? 0) - delayMs / 1000;
+  const catchesUp = (wasAtLeastSeconds ?? 0) > (lowerSeconds ?? 0);
+  const seconds = Math.max(lowerSeconds ?? 0, wasAtLeastSeconds ?? 0) - delayMs / 1000;
   const beyond = delayMs > 0 ? ` beyond its recovery_min_apply_delay of ${duration(delayMs)}` : '';
   if (seconds >= limits.warningSeconds) {
     const critical = seconds >= limits.criticalSeconds;
     troubles.push({
       level: critical ? 'CRITICAL' : 'WARNING',
-      text: `at least ${duration(seconds * 1000)} behind${beyond} (${critical ? 'critical' : 'warning'} from ${duration((critical ? limits.criticalSeconds : limits.warningSeconds) * 1000)})`,
+      text: `at least ${duration(seconds * 1000)} behind${beyond}${catchesUp ? ' a moment ago, and catching up' : ''} (${critical ? 'critical' : 'warning'} from ${duration((critical ? limits.criticalSeconds : limits.warningSeconds) * 1000)})`,
     });
   }
   if (delayMs === 0 && waiting !== null) troubles.push(...bytesTroubles('it', waiting, limits));
@@ -274,7 +275,8 @@ function summaryOf(document: PostgresReplication, replica: ReplicaState | undefi
 export function lagWords({ seconds, lowerSeconds, upperSeconds }: ReplicaState['lag']): string {
   const words = (value: number): string => duration(value * 1000);
   if (seconds === null || lowerSeconds === null) return 'lag unknown';
-  if (lowerSeconds === 0 && seconds === 0) return 'lag 0';
+  // Between two messages of its sender nobody can know more.
+  if (seconds === 0) return upperSeconds === null || upperSeconds < 1 ? 'lag 0' : `lag 0 as of ${words(upperSeconds)} ago`;
   if (upperSeconds === null) return `lag at least ${words(lowerSeconds)}`;
   return words(lowerSeconds) === words(upperSeconds)
     ? `lag ${words(upperSeconds)}`

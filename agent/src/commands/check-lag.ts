@@ -15,6 +15,8 @@ export interface Lag {
   /** At least; what alarms are judged by. */
   readonly lowerSeconds: number | null;
   readonly upperSeconds: number | null;
+  /** At least this at the look before the last: of one that catches up, what it is known to have caught up from. */
+  readonly wasAtLeastSeconds: number | null;
   /** What it has not replayed of what is known to exist; null when nothing is known. */
   readonly bytes: number | null;
   /** What the figure is made of, for people. */
@@ -110,6 +112,7 @@ function lagOf(positions: readonly Position[], hearing: Hearing, known: bigint |
       seconds: 0,
       lowerSeconds: 0,
       upperSeconds: secondsOf(now.silenceMs ?? 0),
+      wasAtLeastSeconds: null,
       bytes,
       basis: 'this replica alone: it has replayed everything up to where its sender said that it stood, with its last message',
     };
@@ -119,13 +122,14 @@ function lagOf(positions: readonly Position[], hearing: Hearing, known: bigint |
 }
 
 function unknown(bytes: number | null, basis: string): Lag {
-  return { seconds: null, lowerSeconds: null, upperSeconds: null, bytes, basis };
+  return { seconds: null, lowerSeconds: null, upperSeconds: null, wasAtLeastSeconds: null, bytes, basis };
 }
 
 /** Some WAL that exists is not replayed. */
 function behind(positions: readonly Position[], replayed: bigint, bytes: number | null): Lag {
   const now = positions.at(-1)!;
-  const lowerMs = Math.max(waitingMs(positions, now, replayed), committedLowerMs(positions) ?? 0);
+  const lowerMs = waitingMs(positions, now, replayed);
+  const wasMs = waitedMs(positions);
   const seen = overtakenMs(positions, now, replayed);
   const committed = committedUpperMs(positions, now);
   const upper = [seen, committed].filter((ms) => ms !== undefined);
@@ -140,7 +144,8 @@ function behind(positions: readonly Position[], replayed: bigint, bytes: number 
   ].join('; ');
   const lowerSeconds = secondsOf(lowerMs);
   const upperSeconds = upperMs === undefined ? null : secondsOf(upperMs);
-  return { seconds: upperSeconds ?? lowerSeconds, lowerSeconds, upperSeconds, bytes, basis };
+  const wasAtLeastSeconds = wasMs === undefined ? null : secondsOf(wasMs);
+  return { seconds: upperSeconds ?? lowerSeconds, lowerSeconds, upperSeconds, wasAtLeastSeconds, bytes, basis };
 }
 
 /** For how long WAL beyond `replayed` has been known to exist, on our own clock. */
@@ -156,7 +161,7 @@ function waitingMs(positions: readonly Position[], now: Position, replayed: bigi
  * What it replayed between two looks waited at the earlier one: the age of its commit at that moment. Both are of the
  * sender's clock: it stood somewhere new at `senderAtMs`, and its last message is `silenceMs` old, so it was at least their sum.
  */
-function committedLowerMs(positions: readonly Position[]): number | undefined {
+function waitedMs(positions: readonly Position[]): number | undefined {
   const [before, now] = positions.slice(-2);
   if (before === undefined || now === undefined || before.senderAtMs === undefined || now.committedMs === undefined) return undefined;
   if (now.committedMs === before.committedMs) return undefined;
