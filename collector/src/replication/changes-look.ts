@@ -4,7 +4,7 @@ import { oneLine } from '../notify/wording.ts';
 import type { Memory } from './changes-memory.ts';
 import type { ClusterFigures, ClusterTopology, InstanceId, Member, Position, ReplicationChange, Sighting } from './model.ts';
 
-/** Positions that tracks know better than the newest documents: of an instance, the newest one as a sender. */
+/** Positions that tracks know better than the newest documents: of an instance, the newest one that it wrote as a primary. */
 export type HeadOf = (id: InstanceId) => Position | undefined;
 
 export interface LookInput {

@@ -14,6 +14,8 @@ const EXPLAIN_MS = 5 * 60_000;
 const AMBIGUOUS_MS = 30_000;
 /** Late reports may still tell how far the old primary was. */
 const CORRECT_MS = 24 * 3_600_000;
+/** A primary that was seen is not forgotten for one that is only heard of, before everyone has had the time to report. */
+const STRANGER_AFTER_MS = 2 * 60_000;
 /** Times of two agents are compared. */
 const CLOCKS_MS = 1_000;
 
@@ -39,7 +41,9 @@ export function notePrimary(look: Look): void {
   if (cluster.primary.certainty === 'disputed' || look.clones.has(cluster.primary.id ?? '')) return;
   if (member === undefined) {
     const stranger = strangerOf(look);
-    if (stranger !== undefined && seenAt !== undefined)
+    // The old primary may already follow the new one before that one has reported: for a while that is no stranger.
+    const isRecent = known !== null && known.id !== null && look.since(known.seenAt) <= STRANGER_AFTER_MS;
+    if (stranger !== undefined && seenAt !== undefined && !isRecent)
       memory.primary = { id: null, name: stranger, timeline: null, lsn: null, seenAt, ending: null };
     else if (known !== null) memory.primary = withEnding(look, known);
     return;
@@ -51,7 +55,10 @@ export function notePrimary(look: Look): void {
     memory.primary = withEnding(look, known);
     return;
   }
-  const lsn = furthest(isSame ? parseLsn(known.lsn) : undefined, writtenBy(look, member, Number.POSITIVE_INFINITY));
+  const lsn = furthest(
+    isSame ? parseLsn(known.lsn) : undefined,
+    writtenBy(look, member, Number.POSITIVE_INFINITY, member.timeline ?? null),
+  );
   const note: PrimaryNote = {
     id: member.id,
     name: member.name,
@@ -86,17 +93,22 @@ function endingOf(sighting: Sighting | undefined): Ending | null {
   return null;
 }
 
-/** How far a primary was seen to have written by `until`: by its own agent, by its track, by those who stream from it. */
-function writtenBy(look: Look, member: Member, until: number): bigint | undefined {
+/**
+ * How far a primary was seen to have written by `until`: by its own agent, by its track, by those who stream from it. What it
+ * got from the next one, on a later timeline, is none of it.
+ */
+function writtenBy(look: Look, member: Member, until: number, timeline: number | null): bigint | undefined {
   const { sighting } = member;
   const document = sighting?.document;
-  const own = document?.role === 'primary' && (sighting!.upAt ?? 0) <= until ? positionOf(document) : undefined;
-  const head = member.role === 'primary' ? look.headOf(member.id) : undefined;
+  const isLater = (of: number | null | undefined): boolean => timeline !== null && (of ?? timeline) > timeline;
+  const isOwn = document?.role === 'primary' && (sighting!.upAt ?? 0) <= until && !isLater(document.timeline);
+  const own = isOwn ? positionOf(document) : undefined;
+  const head = look.headOf(member.id);
   let best = furthest(own, head !== undefined && head.at <= until ? head.lsn : undefined);
   for (const other of look.watched) {
     const receiver = other.sighting.document?.receiver;
     if (other.upstream?.id !== member.id || (other.sighting.upAt ?? 0) > until) continue;
-    if (receiver === null || receiver === undefined || other.role !== 'replica') continue;
+    if (receiver === null || receiver === undefined || other.role !== 'replica' || isLater(receiver.receivedTimeline)) continue;
     best = furthest(best, parseLsn(receiver.latestEndLsn));
   }
   return best;
@@ -148,7 +160,7 @@ function learn(look: Look, note: PromotionNote): void {
   if (former === undefined) return;
   note.ending ??= endingOf(former.sighting);
   const until = note.kind === 'promotion' ? Number.POSITIVE_INFINITY : note.at;
-  const written = furthest(parseLsn(note.formerLsn), writtenBy(look, former, until));
+  const written = furthest(parseLsn(note.formerLsn), writtenBy(look, former, until, note.former?.timeline ?? null));
   note.formerLsn = written === undefined ? null : formatLsn(written);
 }
 

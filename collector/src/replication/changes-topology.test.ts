@@ -118,6 +118,32 @@ describe('A→B→C and D off A', () => {
     expect(new Set(world.said.filter(({ kind }) => kind === 'switchover').map(({ key }) => key)).size).toBe(1);
   });
 
+  test.each([false, true])(
+    'a switchover within a second, told by the old primary first (its replica at an unknown address: %s)',
+    (isUnknown) => {
+      const world = usual();
+      const address = world.server('b').address;
+      world.stop('a');
+      world.promote('b');
+      if (isUnknown) world.set('b', { address: '192.0.2.7' });
+      world.follow('a', 'b');
+      world.write('b', 0x5000n);
+      world.now += 400;
+      world.report(world.server('a'));
+      world.look();
+      world.now += 800;
+      world.set('b', { address });
+      world.report(world.server('b'));
+      world.look();
+      world.follow('c', 'b');
+      world.follow('d', 'b');
+      world.busy(100);
+      expect(kinds(world.said)).not.toContain('failover');
+      const switchover = world.said.filter(({ kind }) => kind === 'switchover').at(-1)!;
+      expect(switchover.details).toMatchObject({ formerPrimary: 'a', newPrimary: 'b', lostBytes: 0 });
+    },
+  );
+
   test('row 8: D is promoted beside A; both write; D is given up and rewound', () => {
     const world = usual();
     world.promote('d');

@@ -129,6 +129,11 @@ export class PositionTrack implements MessageTrack {
     return this.#positionOf(this.#samples.firstSince(at));
   }
 
+  /** The last sample that began at `at` or before. */
+  lastUntil(at: number): Position | undefined {
+    return this.#positionOf(this.#samples.firstAfter(at) - 1);
+  }
+
   #between(index: number, lsn: bigint, notBefore: number, notAfter: number): { notBefore: number; notAfter: number; likely: number } {
     const samples = this.#samples;
     const likely = likelyPassing(samples, index, lsn);

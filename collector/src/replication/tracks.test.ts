@@ -53,6 +53,16 @@ describe('a report', () => {
     expect(tracks.clockOf('2/main', [])).toBeUndefined();
   });
 
+  test('what a server wrote is what it was seen at as a primary, not what it got from the next one', () => {
+    const tracks = new Tracks();
+    tracks.accept('1/main', 10_000, trackOf('replica', 1, [[4_000, '0/20', '0/20', null, null]]), 0);
+    expect(tracks.wrote('1/main')).toBeUndefined();
+    tracks.accept('1/main', 20_000, trackOf('primary', 2, [[4_000, '0/30', null, null, null]]), 0);
+    tracks.accept('1/main', 30_000, trackOf('replica', 3, [[4_000, '0/90', '0/90', null, null]]), 0);
+    expect(tracks.wrote('1/main')).toEqual({ at: 16_000, lsn: lsn('0/30') });
+    expect(tracks.head('1/main')?.newest?.lsn).toBe(lsn('0/90'));
+  });
+
   test('whose clock was not corrected may be off either way', () => {
     const tracks = new Tracks();
     tracks.acceptStored(

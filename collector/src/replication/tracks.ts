@@ -3,7 +3,7 @@
  * rest. Reports may come in any order and more than once; what they say of one moment stays the same.
  */
 import { parseLsn, type PostgresTrack } from '@tidemark/protocol';
-import type { InstanceId, Track, TrackReader } from './model.ts';
+import type { InstanceId, Position, Track, TrackReader } from './model.ts';
 import { PositionTrack } from './track.ts';
 import { Eras } from './tracks-eras.ts';
 import { LineTrack, type LinePart } from './tracks-line.ts';
@@ -65,6 +65,13 @@ export class Tracks implements TrackReader {
 
   reported(id: InstanceId): PositionTrack | undefined {
     return known(this.#reported.get(id));
+  }
+
+  /** The newest position that a server was seen at as a primary: what it received later, from the next one, is not its own. */
+  wrote(id: InstanceId): Position | undefined {
+    const book = this.#books.get(id);
+    const era = book?.eras.lastPrimary(0);
+    return era === undefined ? undefined : book!.head.lastUntil(era.to);
   }
 
   /**
