@@ -7,7 +7,7 @@ import { resolve } from 'node:path';
 import { codeOf, EXIT, OperationalFailure } from '@tidemark/service';
 import { Client, escapeIdentifier, escapeLiteral } from 'pg';
 import { refusePassword, type Surroundings } from '../config.ts';
-import { discoverServers, setupCommand, urlOf } from '../probes/postgres/discovery.ts';
+import { discoverServers, setupCommand, urlOf, urlTo } from '../probes/postgres/discovery.ts';
 import { failureOf } from '../probes/postgres/failure.ts';
 import { targetsOf, type Target } from '../probes/postgres/target.ts';
 import { makePassword, readPassword, scramVerifier } from './postgres-password.ts';
@@ -69,15 +69,12 @@ async function onlyServer(): Promise<string> {
 }
 
 /** The given URL with the monitoring role for its user. What it says of TLS stays. */
-function watchUrlOf(url: string, { reached, reachedAt: { host, port } }: Target, role: string): string {
+function watchUrlOf(url: string, { reached, reachedAt }: Target, role: string): string {
   const parameters = new URLSearchParams(/\?(.*)$/.exec(url)?.[1] ?? '');
   for (const name of ['host', 'port', 'user', 'dbname', 'database']) parameters.delete(name);
-  const authority = host.startsWith('/') ? '' : `${host.includes(':') ? `[${host}]` : host}:${port}`;
-  const place = host.startsWith('/')
-    ? [`host=${encodeURIComponent(host).replaceAll('%2F', '/')}`, ...(port === 5432 ? [] : [`port=${port}`])]
-    : [];
-  const query = [...place, ...(parameters.size === 0 ? [] : [parameters.toString()])].join('&');
-  return `postgresql://${encodeURIComponent(role)}@${authority}/${encodeURIComponent(reached.database)}${query === '' ? '' : `?${query}`}`;
+  const base = urlTo(reachedAt, role, reached.database);
+  const more = parameters.toString().replaceAll("'", '%27');
+  return more === '' ? base : `${base}${base.includes('?') ? '&' : '?'}${more}`;
 }
 
 /** A script for psql, in which all that is not SQL is a comment. */
@@ -131,7 +128,7 @@ function configurationLines(watchUrl: string, passwordFile: string | undefined):
     `    - url: ${watchUrl}`,
     ...(passwordFile === undefined ? [] : [`      passwordFile: ${JSON.stringify(passwordFile)}`]),
     ...(passwordFile === undefined ? [`or on its command line, when no password is asked for: --postgres '${watchUrl}'`] : []),
-    `and look: tidemark-agent check replication --url '${watchUrl}'${passwordFile === undefined ? '' : ` --password-file '${passwordFile}'`}`,
+    `and look: tidemark-agent check replication --url '${watchUrl}'${passwordFile === undefined ? '' : ` --password-file '${passwordFile.replaceAll("'", `'\\''`)}'`}`,
   ];
 }
 

@@ -229,11 +229,20 @@ export function notWatched(
 }
 
 /** A URL for it; without a role it is that of the user who runs the program, as everywhere with PostgreSQL. */
-export function urlOf({ endpoints: [{ host, port }] }: DiscoveredServer, role = ''): string {
-  const user = role === '' ? '' : `${encodeURIComponent(role)}@`;
-  if (!host.startsWith('/')) return `postgresql://${user}${host.includes(':') ? `[${host}]` : host}:${port}/postgres`;
-  const place = encodeURIComponent(host).replaceAll('%2F', '/');
-  return `postgresql://${user}/postgres?host=${place}${port === DEFAULT_PORT ? '' : `&port=${port}`}`;
+export function urlOf({ endpoints: [endpoint] }: DiscoveredServer, role = ''): string {
+  return urlTo(endpoint, role, 'postgres');
+}
+
+/** It can stand between single quotes in a shell, whatever is in the names. */
+export function urlTo({ host, port }: Endpoint, role: string, database: string): string {
+  const user = role === '' ? '' : `${encoded(role)}@`;
+  if (!host.startsWith('/')) return `postgresql://${user}${host.includes(':') ? `[${host}]` : host}:${port}/${encoded(database)}`;
+  const place = encoded(host).replaceAll('%2F', '/');
+  return `postgresql://${user}/${encoded(database)}?host=${place}${port === DEFAULT_PORT ? '' : `&port=${port}`}`;
+}
+
+function encoded(text: string): string {
+  return encodeURIComponent(text.toWellFormed()).replaceAll("'", '%27');
 }
 
 /** What to run to have it watched. */
