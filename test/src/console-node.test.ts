@@ -365,6 +365,32 @@ test('on a phone: no scrolling sideways, and a finger moves the cursor', async (
   expect(await complaints(page)).toEqual([]);
 });
 
+test('PostgreSQL servers that nobody watches: where, how found, and the command as the agent says it', async () => {
+  browsing.api.setFleet({ ...FLEET, unwatched: 2 });
+  const node = await pick(({ postgresFound, postgres }) => postgresFound === 2 && postgres.length === 0);
+  const found = (page: Page) => page.getByRole('region', { name: 'PostgreSQL found on this machine and not watched' });
+  const page = await browsing.open(path(node));
+  await found(page).scrollIntoViewIfNeeded();
+  const items = found(page).getByRole('listitem');
+  expect(await items.allInnerTexts()).toEqual([
+    expect.stringMatching(/^127\.0\.0\.1:5432\s+found by the port it listens on/),
+    expect.stringMatching(/^127\.0\.0\.1:15432\s+found by a port published for a container/),
+  ]);
+  expect(await found(page).locator('pre').allInnerTexts()).toEqual(
+    [5432, 15432].map((port) => `tidemark-agent postgres setup --url 'postgresql://postgres@127.0.0.1:${port}/postgres'`),
+  );
+  await picture(page, 'node-found-dark');
+  expect(await complaints(page)).toEqual([]);
+  const beside = await pick(({ postgresFound }) => postgresFound === 1);
+  const narrow = await browsing.open(path(beside), { ...PHONE, colorScheme: 'light' });
+  await found(narrow).scrollIntoViewIfNeeded();
+  expect(await narrow.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+  await picture(narrow, 'node-found-phone-light');
+  // Once it is watched there is nothing to say any more.
+  browsing.api.setFleet(FLEET);
+  await found(narrow).waitFor({ state: 'detached' });
+});
+
 test('reduced motion and a changed theme are followed', async () => {
   const page = await browsing.open(path(await pick(isDatabase)), { reducedMotion: 'reduce' });
   await drawn(page);

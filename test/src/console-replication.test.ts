@@ -286,6 +286,26 @@ test('none yet, and how to begin', async () => {
   await fine(page, 'replication-empty-light');
 });
 
+test('servers that nobody watches are named, and the way leads to the commands', async () => {
+  browsing.api.setReplication('none');
+  browsing.api.setFleet({ nodes: 200, seed: 7, unwatched: 9 });
+  const page = await browsing.open('/replication');
+  const line = page.locator('.r-found');
+  expect(await line.innerText()).toMatch(
+    /^13 PostgreSQL servers were found that nobody watches: .+ \(2\).+ and 4 more nodes\. How to watch them stands on the nodes' pages\.$/,
+  );
+  expect(await line.getByRole('link').count()).toBe(5);
+  await fine(page, 'replication-found-dark');
+  browsing.api.setReplication('mixed');
+  await card(page, 'shop').waitFor();
+  expect(await line.innerText()).toMatch(/^13 PostgreSQL servers/);
+  await page.getByRole('heading', { name: 'shop', exact: true }).getByRole('link').click();
+  await line.waitFor({ state: 'detached' });
+  await page.goBack();
+  await line.getByRole('link').first().click();
+  await page.getByRole('heading', { name: 'PostgreSQL found on this machine and not watched' }).waitFor();
+});
+
 test("a node's page says where its server stands, and charts its lag within its bounds", async () => {
   browsing.api.setReplication('calm');
   const replica = (await cluster('shop')).instances[2]!;

@@ -2,7 +2,15 @@
  * A fleet that does not exist, for developing and testing the console: the same seed gives the same nodes, and
  * `at(ms)` gives their figures at a moment without keeping any state, so that two calls can be compared.
  */
-import type { Inventory, NodeDetail, Overview, OverviewNode, PostgresReplication, SeriesResponse } from '@tidemark/protocol';
+import type {
+  Inventory,
+  NodeDetail,
+  Overview,
+  OverviewNode,
+  PostgresDiscovered,
+  PostgresReplication,
+  SeriesResponse,
+} from '@tidemark/protocol';
 import { latestOf, seriesAnswer } from './history.ts';
 
 const GIB = 2 ** 30;
@@ -47,6 +55,7 @@ interface Blueprint {
   bootedAgoSeconds: number;
   intervalSeconds: number;
   postgres: { instance: string; role: 'primary' | 'replica'; up: boolean; replicas: { name: string; state: string; behind: number }[] }[];
+  found: PostgresDiscovered['servers'];
 }
 
 function postgresOf(random: () => number, index: number): Blueprint['postgres'] {
@@ -88,7 +97,36 @@ function blueprint(random: () => number, index: number, awkward: boolean): Bluep
     bootedAgoSeconds: 3_600 + random() ** 3 * 200 * 86_400,
     intervalSeconds: 15,
     postgres: kind === 'db' || awkwardName !== undefined ? postgresOf(random, index) : [],
+    found: [],
   };
+}
+
+const foundServer = (address: string, how: string, url: string): PostgresDiscovered['servers'][number] => ({
+  address,
+  how,
+  watched: false,
+  command: `tidemark-agent postgres setup --url '${url}'`,
+});
+/** By turns: one beside that which is watched, or two where none is. */
+const FOUND = {
+  beside: [
+    foundServer('/var/run/postgresql/.s.PGSQL.5433', 'socket', 'postgresql://postgres@/postgres?host=/var/run/postgresql&port=5433'),
+  ],
+  alone: [
+    foundServer('127.0.0.1:5432', 'port', 'postgresql://postgres@127.0.0.1:5432/postgres'),
+    foundServer('127.0.0.1:15432', 'published port', 'postgresql://postgres@127.0.0.1:15432/postgres'),
+  ],
+};
+
+/** Gives so many nodes that report servers that nobody watches. */
+function plant(plans: readonly Blueprint[], nodes: number): void {
+  const reporting = plans.filter(({ state, neverSeen, silentSinceMs }) => state === 'approved' && !neverSeen && silentSinceMs === null);
+  const withServers = reporting.filter(({ postgres }) => postgres.length > 0);
+  const without = reporting.filter(({ postgres }) => postgres.length === 0);
+  for (let n = 0; n < nodes; n += 1) {
+    const plan = (n % 2 === 0 ? withServers : without)[n >> 1];
+    if (plan !== undefined) plan.found = n % 2 === 0 ? FOUND.beside : FOUND.alone;
+  }
 }
 
 export interface FakeFleetOptions {
@@ -96,6 +134,8 @@ export interface FakeFleetOptions {
   seed: number;
   /** The first nodes bear `AWKWARD_NAMES`. */
   awkward?: boolean;
+  /** So many nodes have PostgreSQL servers that nobody watches; none, without it. */
+  unwatched?: number;
 }
 
 export interface FakeFleet {
@@ -150,6 +190,7 @@ function nodeAt(plan: Blueprint, atMs: number, startMs: number): OverviewNode {
             : [],
         }))
       : [],
+    ...(plan.found.length > 0 && !silent ? { postgresFound: plan.found.length } : {}),
   };
 }
 
@@ -212,7 +253,7 @@ function inventoryOf(node: OverviewNode, index: number): Inventory {
   };
 }
 
-function detailOf(node: OverviewNode, index: number, intervalSeconds: number, atMs: number): NodeDetail {
+function detailOf(node: OverviewNode, index: number, { intervalSeconds, found }: Blueprint, atMs: number): NodeDetail {
   return {
     id: index + 1,
     name: node.name,
@@ -247,6 +288,14 @@ function detailOf(node: OverviewNode, index: number, intervalSeconds: number, at
               since: new Date(atMs - 60_000).toISOString(),
               document: replicationAt(server, atMs),
             })),
+            {
+              kind: 'postgres.discovered',
+              version: 1,
+              instance: '',
+              at: new Date(atMs - 200_000).toISOString(),
+              since: new Date(atMs - 7_200_000).toISOString(),
+              document: { servers: found },
+            },
           ],
   };
 }
@@ -255,12 +304,13 @@ function detailOf(node: OverviewNode, index: number, intervalSeconds: number, at
 export function fakeFleet(options: FakeFleetOptions, startMs: number): FakeFleet {
   const random = seeded(options.seed);
   const plans = Array.from({ length: options.nodes }, (_, index) => blueprint(random, index, options.awkward === true));
+  plant(plans, options.unwatched ?? 0);
   return {
     overview: (atMs) => ({ at: new Date(atMs).toISOString(), nodes: plans.map((plan) => nodeAt(plan, atMs, startMs)) }),
     detail(name, atMs) {
       const index = plans.findIndex((plan) => plan.name === name);
       const plan = plans[index];
-      return plan === undefined ? undefined : detailOf(nodeAt(plan, atMs, startMs), index, plan.intervalSeconds, atMs);
+      return plan === undefined ? undefined : detailOf(nodeAt(plan, atMs, startMs), index, plan, atMs);
     },
     series(query, atMs) {
       const plan = plans.find(({ name }) => name === query.get('node'));

@@ -8,7 +8,7 @@ export function mockApiPlugin(): Plugin {
     name: 'tidemark-mock-api',
     apply: 'serve',
     configureServer(server) {
-      const api = mockApi({ nodes: 1_000, seed: 7, awkward: true, token: 'tidemark', alerts: 'fleet', replication: 'mixed' });
+      const api = mockApi({ nodes: 1_000, seed: 7, awkward: true, unwatched: 3, token: 'tidemark', alerts: 'fleet', replication: 'mixed' });
       server.middlewares.use((request, response, next) => {
         if (!api.handle(request, response)) next();
       });

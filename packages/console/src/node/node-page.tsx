@@ -28,6 +28,7 @@ import { FileSystems } from './file-systems.tsx';
 import { LatestValues } from './latest-values.tsx';
 import { Machine, Watched, inventoryOf } from './machine.tsx';
 import { OpenAlerts, concerns, marksOf, useNodeAlerts } from './node-alerts.tsx';
+import { FoundServers } from './postgres-found.tsx';
 import { PostgresServer, serversSeen } from './postgres-servers.tsx';
 
 const EVERY_MS = 5_000;
@@ -217,6 +218,7 @@ function Body({
             <PostgresServer node={node.name} instance={instance} observations={detail.observations} />
           </section>
         ))}
+      <FoundServers observations={detail.observations} />
       <div class="node-about">
         <section aria-labelledby="section-machine">
           <h2 id="section-machine">Machine</h2>

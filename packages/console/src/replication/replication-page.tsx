@@ -17,6 +17,7 @@ import { useSlash } from '../look/use-slash.ts';
 import { rememberQuery, step } from '../router.ts';
 import { ClusterCard, cardId, type Judged } from './cluster-card.tsx';
 import { EventsList } from './events-list.tsx';
+import { FoundLine } from './found-line.tsx';
 import { SeverityShape } from './marks.tsx';
 import { byName } from './picture.ts';
 import { problemsOf, worstFirst } from './problems.ts';
@@ -93,14 +94,15 @@ function Empty(): JSX.Element {
     <section class="r-empty">
       <TideMark size={44} />
       <h1>No PostgreSQL cluster is watched yet</h1>
+      <FoundLine />
       <p>Start the agent of a database server with the address of its PostgreSQL; its replicas and slots are found by themselves.</p>
       <Command
         label="watch a PostgreSQL server"
         text={`tidemark-agent run --server ${location.origin} \\\n  --postgres 'postgresql://tidemark@/postgres?host=/var/run/postgresql'`}
       />
       <p class="muted">
-        Agents look for local servers by themselves, and name those that they find and do not watch, with the command to watch them.{' '}
-        <code>tidemark-agent postgres setup</code> prints the role that the agent needs.
+        Agents look for servers on their machine every ten minutes. What they find and do not watch is named here and on the node's page.{' '}
+        <code>tidemark-agent postgres setup</code> prints how to make the role that an agent needs.
       </p>
     </section>
   );
@@ -224,6 +226,7 @@ function Clusters({ known }: { known: Replication }): JSX.Element {
               ),
             )}
           </section>
+          {only === null ? <FoundLine /> : null}
           <section class="r-section">
             <h2>Instances</h2>
             <InstancesTable clusters={clusters} nowMs={nowMs} />
