@@ -40,6 +40,8 @@ export class TestTracks implements TrackReader {
   }
 
   head = (id: InstanceId): PositionTrack | undefined => this.#tracks.get(`head ${id}`);
+  /** Of one that was always primary. */
+  line = (id: InstanceId): PositionTrack | undefined => this.head(id);
   replayed = (id: InstanceId): PositionTrack | undefined => this.#tracks.get(`replayed ${id}`);
   sender = (id: InstanceId): PositionTrack | undefined => this.#tracks.get(`sender ${id}`);
   reported = (id: InstanceId): PositionTrack | undefined => this.#tracks.get(`reported ${id}`);

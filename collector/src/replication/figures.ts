@@ -105,17 +105,21 @@ class Look {
   }
 
   #clockOf(server: Member | undefined, told: readonly Member[], beyond: readonly Member[]): HeadClock {
-    const head = server === undefined ? undefined : this.#tracks.head(server.id);
-    const forkLsn = parseLsn(server?.role === 'primary' ? server.sighting?.document?.recoveryEndLsn : undefined);
+    const head = this.#headOf(server);
     return {
       head,
       isHeard: head !== undefined && this.#isHeard(server!.sighting, head),
-      forkLsn,
-      elders: forkLsn === undefined ? [] : this.#heads(this.#cluster.members.filter(({ id }) => id !== server!.id)),
       told: told.flatMap(({ id }) => this.#tracks.sender(id) ?? []),
       toldFreshMs: Math.max(...told.map(({ sighting }) => receiverTimeoutMs(sighting?.settings)), receiverTimeoutMs(undefined)),
       beyond: this.#heads(beyond),
     };
+  }
+
+  #headOf(server: Member | undefined): Track | undefined {
+    if (server?.role !== 'primary') return server === undefined ? undefined : this.#tracks.head(server.id);
+    const { members, clones } = this.#cluster;
+    const others = members.flatMap(({ id }) => (id === server.id || clones.includes(id) ? [] : [id]));
+    return this.#tracks.line(server.id, server.branches ?? [], others);
   }
 
   #heads(members: readonly Member[]): Track[] {

@@ -376,22 +376,3 @@ test('a history that has parted has no lag', () => {
   expect(figures).toMatchObject({ state: 'diverged', lag: undefined, edgeLag: undefined, excess: undefined, transportBytes: undefined });
   expect(figures.catchupMs).toBeUndefined();
 });
-
-test('after a promotion, what the old primary wrote is as old as it was there', () => {
-  const tracks = new TestTracks();
-  // A writes 1 MiB a second; B receives it a minute late, is promoted at 200 MiB and writes on.
-  tracks.fill('head', 'a', 0, 260, (second) => second);
-  tracks.fill('head', 'b', 60, 400, (second) => second - 60);
-  tracks.follow('c', 60, 400, (second) => Math.min(second - 60, 150));
-  const now = at(400);
-  const promoted = primaryDocument({ recoveryEndLsn: '1/C800000' });
-  const members = [
-    primary('b', now, promoted),
-    replica('a', undefined, 'b', sighting('a', down('refused', null), at(262)), { diverged: { forkLsn: lsn(200), why: 'parted' } }),
-    replica('c', 'b', 'b', sighting('c', replicaDocument(), now)),
-  ];
-  const { lag } = figuresOf(cluster(members), tracks, now).members.get('c')!;
-  expect(lag!.lower).toBeGreaterThan(245_000);
-  expect(lag!.lower).toBeLessThanOrEqual(250_100);
-  expect(lag!.upper).toBeGreaterThanOrEqual(250_000);
-});

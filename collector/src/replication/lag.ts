@@ -13,14 +13,10 @@ const MARGIN_MS = 100;
 
 /** What is known of the position that somebody is measured against. */
 export interface HeadClock {
-  /** By the agent of the server at the head itself. */
+  /** By the agent of the server at the head itself; of a primary, with those whose history it leads on. */
   readonly head: Track | undefined;
   /** Its agent reports it now, and it is up: `head` alone decides. */
   readonly isHeard: boolean;
-  /** Below it the history was written by another server, before this one was promoted. */
-  readonly forkLsn: bigint | undefined;
-  /** Positions of everybody whose history may be older than the fork. */
-  readonly elders: readonly Track[];
   /** What those that receive from it were told of where it stands. */
   readonly told: readonly MessageTrack[];
   /** For how long after such a message nothing else has to be assumed, in milliseconds. */
@@ -65,7 +61,6 @@ function passed(clock: HeadClock, lsn: bigint): Passed {
   let known: Passed = NEVER;
   if (clock.head !== undefined) {
     known = { ...clock.head.passed(lsn), source: 'primary' };
-    if (clock.forkLsn !== undefined && lsn < clock.forkLsn) known = beforeFork(clock, lsn, known);
     if (clock.isHeard) return known;
   }
   for (const track of clock.told) {
@@ -74,22 +69,6 @@ function passed(clock: HeadClock, lsn: bigint): Passed {
   }
   for (const track of clock.beyond) known = narrowed(known, { ...track.passed(lsn), notBefore: Number.NEGATIVE_INFINITY });
   return known;
-}
-
-/** The new primary received then what the old one had written before: who had it first had it from the writer. */
-function beforeFork(clock: HeadClock, lsn: bigint, own: Passed): Passed {
-  let first = own;
-  for (const track of clock.elders) {
-    const { notBefore, notAfter, likely } = track.passed(lsn);
-    if (notBefore === Number.NEGATIVE_INFINITY || notAfter === Number.POSITIVE_INFINITY) continue;
-    first = {
-      ...first,
-      notBefore: Math.min(first.notBefore, notBefore),
-      notAfter: Math.min(first.notAfter, notAfter),
-      likely: Math.min(first.likely, likely),
-    };
-  }
-  return first;
 }
 
 function narrowed(known: Passed, other: { notBefore: number; notAfter: number; likely: number }): Passed {

@@ -81,6 +81,9 @@ class TracksThen implements TrackReader {
   head(id: InstanceId): Track | undefined {
     return this.#tracks.head(id);
   }
+  line(...asked: Parameters<TrackReader['line']>): Track | undefined {
+    return this.#tracks.line(...asked);
+  }
   replayed(id: InstanceId): Track | undefined {
     return id === this.#id ? this.#replayed : this.#tracks.replayed(id);
   }

@@ -67,6 +67,8 @@ export interface Member {
   readonly slotUsers: ReadonlyMap<string, InstanceId>;
   /** Why its history is held to have parted from the primary's; undefined while it has not, or nobody knows. */
   readonly diverged: { readonly forkLsn: bigint | undefined; readonly why: string } | undefined;
+  /** The promotions that its history is made of, oldest first, as far as they were seen. */
+  readonly branches?: readonly Branch[] | undefined;
 }
 
 export interface PrimaryVerdict {
@@ -245,6 +247,12 @@ export interface MessageTrack extends Track {
 export interface TrackReader {
   /** What it could send on: flushed by a primary, the furthest of received and replayed by a replica. */
   head(id: InstanceId): Track | undefined;
+  /**
+   * The history that a primary leads: its own head, and what was written before its promotions by those who were primary then.
+   * `branches`: its promotions; `others`: who else there is. Where nobody knows who wrote something, it is not known either
+   * since when at the earliest.
+   */
+  line(primary: InstanceId, branches: readonly Branch[], others: readonly InstanceId[]): Track | undefined;
   /** Of a replica, by its own agent. */
   replayed(id: InstanceId): Track | undefined;
   /** What a replica was told by its upstream of where that stood. */

@@ -70,6 +70,7 @@ function memberOf(subject: Subject, context: Context): Member {
     root: roots.get(id),
     slotUsers: edges.slotUsers.get(id) ?? NONE,
     diverged: subject.role === 'replica' ? divergedFrom(subject, context) : undefined,
+    branches: context.memory[id]?.branches,
   };
 }
 

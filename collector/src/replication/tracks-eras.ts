@@ -58,6 +58,11 @@ export class Eras {
     return isNewBranch;
   }
 
+  /** It was a primary on a timeline before this one. */
+  wasPrimaryBelow(timeline: number): boolean {
+    return this.#eras.some((era) => era.role === 'primary' && era.timeline !== null && era.timeline < timeline);
+  }
+
   /** The nth last stretch as a primary, 0 the newest. */
   lastPrimary(nth: number): PrimaryEra | undefined {
     const eras = this.#eras;

@@ -3,7 +3,7 @@
  * rest. Reports may come in any order and more than once; what they say of one moment stays the same.
  */
 import { parseLsn, type PostgresTrack } from '@tidemark/protocol';
-import type { InstanceId, Position, Track, TrackReader } from './model.ts';
+import type { Branch, InstanceId, Position, Track, TrackReader } from './model.ts';
 import { PositionTrack } from './track.ts';
 import { Eras } from './tracks-eras.ts';
 import { LineTrack, type LinePart } from './tracks-line.ts';
@@ -101,6 +101,25 @@ export class Tracks implements TrackReader {
       ];
     });
     return new LineTrack(parts);
+  }
+
+  /** See TrackReader. */
+  line(primary: InstanceId, branches: readonly Branch[], others: readonly InstanceId[]): Track | undefined {
+    const ancestors: { id: InstanceId; until: bigint }[] = [];
+    const own = branches.at(-1)?.by === primary ? branches : [];
+    for (let i = own.length - 1; i >= 0; i--) {
+      const until = parseLsn(own[i]!.forkLsn);
+      const id = i > 0 ? own[i - 1]!.by : this.#onlyPrimaryBelow(own[0]!.timeline, [primary, ...others]);
+      if (until === undefined || id === undefined) break;
+      ancestors.push({ id, until });
+    }
+    return this.clockOf(primary, ancestors);
+  }
+
+  /** Who was primary before the first promotion that is known of; two of them may have led different histories. */
+  #onlyPrimaryBelow(timeline: number, ids: readonly InstanceId[]): InstanceId | undefined {
+    const found = ids.filter((id) => this.#books.get(id)?.eras.wasPrimaryBelow(timeline) === true);
+    return found.length === 1 ? found[0] : undefined;
   }
 
   forget(id: InstanceId): void {
