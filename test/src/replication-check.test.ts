@@ -1,7 +1,9 @@
 /** `check replication`, `postgres setup` and discovery as they are installed, against real servers: nothing that nobody knows is OK, or 0. */
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chownSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { answersAsPostgres } from '@tidemark/agent';
 import { afterAll, describe, expect, test } from 'vitest';
 import { PostgresCluster, waitUntil, type PostgresInstance, type PostgresVersion } from './postgres/cluster.ts';
 import { runToEnd, type Outcome } from './programs.ts';
@@ -50,6 +52,18 @@ describe.each(VERSIONS)('PostgreSQL %i', { timeout: 120_000 }, (version: Postgre
   let c: PostgresInstance;
   const write = (rows = 1_000): Promise<unknown> =>
     cluster.sql(a, `INSERT INTO t SELECT repeat('x', 100) FROM generate_series(1, ${rows})`);
+  let marks = 0;
+  let all = '';
+  /** The primary's log up to now: a mark is written into it and waited for. It keeps no more than its last lines. */
+  const logged = async (): Promise<string> => {
+    const mark = `mark ${++marks} of the log`;
+    await cluster.sql(a, `SELECT '${mark}'`);
+    await waitUntil(() => a.log.some((line) => line.includes(mark)), { what: 'the log to have it' });
+    const text = a.log.join('\n');
+    const last = all.slice(all.lastIndexOf('\n') + 1);
+    all += all === '' ? text : text.slice(text.lastIndexOf(last) + last.length);
+    return all;
+  };
   /** Every byte that there is has been replayed everywhere. */
   const settled = (instance: PostgresInstance): Promise<unknown> =>
     waitUntil(
@@ -228,7 +242,7 @@ describe.each(VERSIONS)('PostgreSQL %i', { timeout: 120_000 }, (version: Postgre
     );
     expect(row).toMatchObject({ rolconnlimit: 3, member: true, reserved: version >= 16 });
     expect(row!.rolpassword).toMatch(/^SCRAM-SHA-256\$4096:/);
-    const log = a.log.join('\n');
+    const log = await logged();
     expect(log).toContain('CREATE ROLE "watcher"');
     expect(log).not.toContain('SCRAM-SHA-256$');
     expect(`${log}${first.stdout}`).not.toContain(password);
@@ -288,6 +302,37 @@ describe.each(VERSIONS)('PostgreSQL %i', { timeout: 120_000 }, (version: Postgre
     const url = /'(.*)'/.exec(servers.find(({ address }) => address === addressOf(a))!.command)![1]!;
     expect(await check({ url })).toMatchObject({ code: 0 });
     expect((await runToEnd('agent', ['collect'], ALONE)).stdout).toContain(`PostgreSQL found and not watched`);
+  });
+
+  test('to be found leaves nothing in a log, with TLS or without', async () => {
+    const { uid, gid } = statSync(a.dataDirectory);
+    const asked = async (): Promise<string> => {
+      const before = await logged();
+      expect(await answersAsPostgres(a.host, a.port)).toBe(true);
+      return (await logged()).slice(before.length);
+    };
+    expect(await asked()).not.toMatch(/SSL|startup|EOF|could not/);
+    const request = [
+      'req',
+      '-x509',
+      '-newkey',
+      'rsa:2048',
+      '-nodes',
+      '-subj',
+      '/CN=a',
+      '-days',
+      '2',
+      '-keyout',
+      'server.key',
+      '-out',
+      'server.crt',
+    ];
+    execFileSync('openssl', request, { cwd: a.dataDirectory, stdio: 'ignore' });
+    for (const name of ['server.key', 'server.crt']) chownSync(join(a.dataDirectory, name), uid, gid);
+    await cluster.configure(a, { ssl: 'on' });
+    await waitUntil(async () => (await cluster.sql<{ ssl: string }>(a, 'SHOW ssl'))[0]!.ssl === 'on', { what: 'TLS' });
+    expect(await asked()).not.toMatch(/SSL|startup|EOF|could not/);
+    await cluster.configure(a, { ssl: 'off' });
   });
 
   test('a server that is gone', async () => {
