@@ -82,12 +82,20 @@ export const MOCK_RULES: readonly RuleView[] = [
   rule({
     name: 'replication-lag',
     title: 'Replication lag',
-    metric: 'tidemark_postgres_replication_lag_seconds',
+    metric: 'tidemark_replication_lag_alarm_seconds',
     unit: 'seconds',
     warning: level({ above: 60 }, 30, MINUTE),
     critical: level({ above: 300 }, 60, MINUTE),
-    inactiveBecause: 'True lag is not measured yet; nothing honest can be judged.',
     layers: [{ layer: 'shipped', source: 'shipped', selector: '', sets: ['warning.above = 60', 'critical.above = 300'] }],
+  }),
+  rule({
+    name: 'replication-slot-fills-disk',
+    title: 'Slot fills the disk',
+    metric: 'tidemark_replication_slot_disk_full_in_seconds',
+    unit: 'seconds',
+    warning: level({ below: 86_400 }, null, 10 * MINUTE),
+    critical: level({ below: 14_400 }, null, 5 * MINUTE),
+    layers: [{ layer: 'shipped', source: 'shipped', selector: '', sets: ['warning.below = 86400', 'critical.below = 14400'] }],
   }),
   rule({
     name: 'node-silent',

@@ -46,6 +46,13 @@ test('a rule that is off, of another kind, about some series alone, or about wha
   for (const each of [off, state, below, some]) expect(boundsOf([each]).cpu).toEqual(SHIPPED.cpu);
 });
 
+test('of what runs out the bound is what is below it', () => {
+  const metric = 'tidemark_replication_slot_disk_full_in_seconds';
+  const runsOut = rule({ metric, warning: level({ below: 7_200 }), critical: level({ atMost: 600 }) });
+  expect(boundsOf([runsOut]).diskFull).toEqual({ warning: 7_200, critical: 600 });
+  expect(boundsOf([rule({ metric, warning: level({ above: 1 }) })]).diskFull).toEqual(SHIPPED.diskFull);
+});
+
 test('a rule that leaves some series out is for all others', () => {
   expect(boundsOf([rule({ labels: { cpu: ['!0'] }, warning: level({ above: 0.5 }) })]).cpu.warning).toBe(0.5);
 });

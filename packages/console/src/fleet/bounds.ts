@@ -19,6 +19,8 @@ export interface BoundsInForce {
   behind: { warning: number; critical?: number };
   /** Seconds of it, by the least that it may be. */
   lag: Bounds;
+  /** Seconds until a disk is full: less is worse. */
+  diskFull: Bounds;
   /** Of an HTTP endpoint, in seconds. */
   response: Bounds;
   errors: Bounds;
@@ -30,6 +32,7 @@ export const SHIPPED: BoundsInForce = {
   disk: { warning: 0.7, critical: 0.85 },
   behind: { warning: 104_857_600 },
   lag: { warning: 60, critical: 300 },
+  diskFull: { warning: 86_400, critical: 14_400 },
   response: { warning: 2, critical: 5 },
   errors: { warning: 0.01, critical: 0.05 },
 };
@@ -40,13 +43,17 @@ const METRICS: Record<keyof BoundsInForce, string> = {
   disk: 'tidemark_filesystem_usage_ratio',
   behind: 'tidemark_postgres_replica_bytes_behind',
   lag: 'tidemark_replication_lag_alarm_seconds',
+  diskFull: 'tidemark_replication_slot_disk_full_in_seconds',
   response: 'tidemark_http_response_seconds',
   errors: 'tidemark_http_error_ratio',
 };
 
-function upper(bound: Bound | undefined): number | undefined {
-  if (bound === undefined) return undefined;
+function upper(bound: Bound): number | undefined {
   return 'above' in bound ? bound.above : 'atLeast' in bound ? bound.atLeast : undefined;
+}
+
+function lower(bound: Bound): number | undefined {
+  return 'below' in bound ? bound.below : 'atMost' in bound ? bound.atMost : undefined;
 }
 
 /** Whether a rule is about all series of its metric, but for a few that it leaves out. */
@@ -57,7 +64,8 @@ const isGeneral = ({ labels }: RuleView): boolean =>
 export function boundsOf(rules: readonly RuleView[]): BoundsInForce {
   const read = (key: keyof BoundsInForce): BoundsInForce[typeof key] => {
     const rule = rules.find((one) => one.kind === 'threshold' && one.enabled && one.metric === METRICS[key] && isGeneral(one));
-    const [warning, critical] = [upper(rule?.warning?.trigger), upper(rule?.critical?.trigger)];
+    const limit = key === 'diskFull' ? lower : upper;
+    const [warning, critical] = [rule?.warning, rule?.critical].map((level) => (level ? limit(level.trigger) : undefined));
     return { ...SHIPPED[key], ...(warning === undefined ? {} : { warning }), ...(critical === undefined ? {} : { critical }) };
   };
   return Object.fromEntries(Object.keys(METRICS).map((key) => [key, read(key as keyof BoundsInForce)])) as unknown as BoundsInForce;

@@ -1,7 +1,7 @@
 /** The shapes of replication: one for every mood of an instance and of a slot, so that colour is never the only sign. */
-import type { ReplicationSlot, ReplicationState } from '@tidemark/protocol';
+import type { ReplicationState } from '@tidemark/protocol';
 import type { JSX } from 'preact';
-import { MOODS, STATE_WORDS, slotMood, type SlotMood } from './words.ts';
+import { MOODS, STATE_WORDS, type SlotMood } from './words.ts';
 
 const stroke = {
   fill: 'none',
@@ -71,8 +71,7 @@ export const SLOT_WORDS: Record<SlotMood, string> = {
   lost: 'lost',
 };
 
-export function SlotShape({ slot }: { slot: ReplicationSlot }): JSX.Element {
-  const mood = slotMood(slot);
+export function SlotShape({ mood }: { mood: SlotMood }): JSX.Element {
   return (
     <svg class={`shape slot-shape slot-${mood}`} width="10" height="10" viewBox="0 0 10 10" aria-hidden="true">
       {SLOT_SHAPES[mood]}

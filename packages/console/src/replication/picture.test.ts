@@ -1,12 +1,13 @@
 import type { ReplicationCluster } from '@tidemark/protocol';
 import { expect, test } from 'vitest';
 import { mockReplication } from '../../dev/mock-replication.ts';
+import { SHIPPED } from '../fleet/bounds.ts';
 import { pictureOf, type Picture } from './picture.ts';
 
 const NOW_MS = Date.parse('2026-11-21T14:05:00.000Z');
 const CLUSTERS = mockReplication('mixed', NOW_MS).clusters;
 const named = (name: string): ReplicationCluster => CLUSTERS.find((each) => each.name === name)!;
-const drawn = (name: string): Picture => pictureOf(named(name), NOW_MS);
+const drawn = (name: string): Picture => pictureOf(named(name), NOW_MS, SHIPPED.diskFull);
 /** "name <- parent" of every part. */
 const shape = (picture: Picture): string[][] =>
   picture.parts.map(({ items }) =>
@@ -42,7 +43,7 @@ test('a primary that was, and is down, is not part of a split brain', () => {
     primary: { ...cluster.primary, id: replica!.id, name: replica!.name },
     instances: [old!, { ...replica!, role: 'primary', state: 'running', upstreamId: null, timeline: 4 }],
   };
-  const picture = pictureOf(after, NOW_MS);
+  const picture = pictureOf(after, NOW_MS, SHIPPED.diskFull);
   expect(shape(picture)).toEqual([['ledger-2'], ['ledger-1']]);
   expect(picture.parts[0]?.caption).toBeNull();
   expect(picture.parts[1]?.caption).toMatch(/^Was a primary, timeline 3; down since /);
@@ -51,15 +52,19 @@ test('a primary that was, and is down, is not part of a split brain', () => {
 test('a circle of replicas is drawn, each once', () => {
   const cluster = named('shop');
   const [a, b, c, d] = cluster.instances;
-  const picture = pictureOf({ ...cluster, instances: [a!, { ...b!, upstreamId: c!.id }, { ...c!, upstreamId: b!.id }, d!] }, NOW_MS);
+  const picture = pictureOf(
+    { ...cluster, instances: [a!, { ...b!, upstreamId: c!.id }, { ...c!, upstreamId: b!.id }, d!] },
+    NOW_MS,
+    SHIPPED.diskFull,
+  );
   expect(picture.layout.boxes.map(({ id }) => id).toSorted()).toEqual(cluster.instances.map(({ id }) => id).toSorted());
 });
 
 test('of many slots the worst are drawn and the rest counted', () => {
   const cluster = named('events');
   const more = Array.from({ length: 6 }, (_, place) => ({ ...cluster.slots[0]!, name: `fine_${place}`, diskFullInSeconds: null }));
-  const primary = pictureOf({ ...cluster, slots: [...more, ...cluster.slots] }, NOW_MS).places.get('events-1/main');
+  const primary = pictureOf({ ...cluster, slots: [...more, ...cluster.slots] }, NOW_MS, SHIPPED.diskFull).places.get('events-1/main');
   if (primary?.kind !== 'member') throw new Error('the primary is not drawn');
-  expect(primary.slots.map(({ name }) => name)).toEqual(['ghost', 'events_2', 'old_reports']);
+  expect(primary.slots.map(({ slot }) => slot.name)).toEqual(['ghost', 'events_2', 'old_reports']);
   expect(primary.moreSlots).toBe(6);
 });

@@ -3,8 +3,9 @@
  * that is not known is drawn as an empty place: a replica is never shown hanging on an instance that it does not follow. Pure.
  */
 import type { ReplicationCluster, ReplicationInstance, ReplicationSlot } from '@tidemark/protocol';
+import type { Bounds } from '../fleet/bounds.ts';
 import { layoutOf, type Layout, type Measures, type Part, type Placeable } from './layout.ts';
-import { formatMinute, slotDanger, slotMood, type SlotMood } from './words.ts';
+import { SLOT_ORDER, formatMinute, slotWords, type SlotWords } from './words.ts';
 
 export const MEASURES: Measures = { boxWidth: 190, gapX: 176, gapY: 16, captionHeight: 26, partGap: 22 };
 const PAD_PX = 20;
@@ -24,11 +25,15 @@ export interface Ghost {
   note: string;
 }
 
+export interface DrawnSlot extends SlotWords {
+  slot: ReplicationSlot;
+}
+
 export interface Member {
   kind: 'member';
   id: string;
   instance: ReplicationInstance;
-  slots: ReplicationSlot[];
+  slots: DrawnSlot[];
   moreSlots: number;
   /** Timeline, when it is not the primary's. */
   timeline: number | null;
@@ -42,18 +47,20 @@ export interface Picture {
   layout: Layout;
 }
 
-const SLOT_ORDER: Record<SlotMood, number> = { lost: 0, danger: 1, idle: 2, unknown: 3, active: 4 };
-
 /** Slots of one instance, what is wrong first. */
-export function slotsInOrder(slots: readonly ReplicationSlot[]): ReplicationSlot[] {
-  return slots.toSorted(
-    (a, b) =>
-      SLOT_ORDER[slotMood(a)] - SLOT_ORDER[slotMood(b)] || (b.retainedBytes ?? 0) - (a.retainedBytes ?? 0) || a.name.localeCompare(b.name),
-  );
+function slotsInOrder(slots: readonly ReplicationSlot[], diskFull: Bounds): DrawnSlot[] {
+  return slots
+    .map((slot) => ({ slot, ...slotWords(slot, diskFull) }))
+    .toSorted(
+      (a, b) =>
+        SLOT_ORDER[a.mood] - SLOT_ORDER[b.mood] ||
+        (b.slot.retainedBytes ?? 0) - (a.slot.retainedBytes ?? 0) ||
+        a.slot.name.localeCompare(b.slot.name),
+    );
 }
 
 /** A slot's words in the picture need a line of their own. */
-const slotLines = (slot: ReplicationSlot): number => (slotDanger(slot) === null ? 1 : 2);
+const slotLines = ({ danger }: DrawnSlot): number => (danger === null ? 1 : 2);
 
 function heightOf(member: Member): number {
   const lines = 2 + (member.isCascade ? 1 : 0);
@@ -99,8 +106,8 @@ function captionOf(root: ReplicationInstance | undefined, cluster: ReplicationCl
   return cluster.splitBrain ? `Writes on its own${timeline}${since}` : null;
 }
 
-/** The picture of a cluster. */
-export function pictureOf(cluster: ReplicationCluster, nowMs: number): Picture {
+/** The picture of a cluster. `diskFull` as for `slotWords`. */
+export function pictureOf(cluster: ReplicationCluster, nowMs: number, diskFull: Bounds): Picture {
   const known = new Set(cluster.instances.map(({ id }) => id));
   const byId = new Map(cluster.instances.map((instance) => [instance.id, instance]));
   const places = new Map<string, Member | Ghost>();
@@ -115,7 +122,10 @@ export function pictureOf(cluster: ReplicationCluster, nowMs: number): Picture {
   for (const ghost of ghosts.values()) places.set(ghost.id, ghost);
   const main = cluster.primary.id === null ? undefined : byId.get(cluster.primary.id);
   for (const instance of cluster.instances) {
-    const slots = slotsInOrder(cluster.slots.filter(({ instanceId }) => instanceId === instance.id));
+    const slots = slotsInOrder(
+      cluster.slots.filter(({ instanceId }) => instanceId === instance.id),
+      diskFull,
+    );
     const shown = slots.length > SLOTS_MOST + 1 ? slots.slice(0, SLOTS_MOST) : slots;
     const parent = parents.get(instance.id) ?? null;
     const root = byId.get(rootOf(instance.id, parents));

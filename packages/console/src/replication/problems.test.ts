@@ -7,7 +7,7 @@ import { problemsOf, type Problem } from './problems.ts';
 const NOW_MS = Date.parse('2026-11-21T14:05:00.000Z');
 const CLUSTERS = mockReplication('mixed', NOW_MS).clusters;
 const named = (name: string): ReplicationCluster => CLUSTERS.find((each) => each.name === name)!;
-const problems = (cluster: ReplicationCluster): Problem[] => problemsOf(cluster, SHIPPED.lag, NOW_MS);
+const problems = (cluster: ReplicationCluster): Problem[] => problemsOf(cluster, SHIPPED, NOW_MS);
 const said = (cluster: ReplicationCluster): string[] => problems(cluster).map(({ level, title, text }) => `${level} ${title}: ${text}`);
 
 test('a cluster that is well says nothing', () => {
@@ -79,6 +79,13 @@ test('a slot that fills the disk presses as the rule has it, and a day ahead not
   expect(filling(3_600)).toEqual(['critical Slot in danger: events_2 on events-1: disk full in ~1 h. It keeps 36.0 GiB.']);
   expect(filling(10 * 3_600)[0]).toMatch(/^warning Slot in danger: .* ~10 h\./);
   expect(filling(26 * 3_600)).toEqual([]);
+  const within = (warning: number, critical: number): string[] =>
+    problemsOf(
+      { ...events, slots: [{ ...events.slots[0]!, diskFullInSeconds: 10 * 3_600 }] },
+      { ...SHIPPED, diskFull: { warning, critical } },
+      NOW_MS,
+    ).flatMap(({ level, title }) => (title.includes('Slot') ? [level] : []));
+  expect([within(6 * 3_600, 3_600), within(86_400, 12 * 3_600)]).toEqual([[], ['critical']]);
 });
 
 test('every key is its own', () => {

@@ -3,9 +3,9 @@
  * the collector's; what follows from another problem (a cascade behind a paused replica) is not told a second time. Pure.
  */
 import type { ReplicationCluster, ReplicationEvent, ReplicationInstance, ReplicationLag } from '@tidemark/protocol';
-import { levelOf, type Bounds } from '../fleet/bounds.ts';
+import { levelOf, type Bounds, type BoundsInForce } from '../fleet/bounds.ts';
 import { formatBytes } from '../format/quantities.ts';
-import { catchupText, formatLagSeconds, formatMinute, lagWords, slotDanger, slotLevel, slotMood } from './words.ts';
+import { catchupText, formatLagSeconds, formatMinute, lagWords, slotWords } from './words.ts';
 
 export interface Problem {
   /** Stable while it lasts. */
@@ -139,18 +139,15 @@ function ofInstance(instance: ReplicationInstance, bounds: Bounds, nowMs: number
   return [{ key: `state ${id}`, level, title, text: sentence(`${name}${sinceText(since, nowMs)}${behind}: ${why}`) }];
 }
 
-function ofSlots({ slots }: ReplicationCluster, nowMs: number): Problem[] {
+function ofSlots({ slots }: ReplicationCluster, diskFull: Bounds, nowMs: number): Problem[] {
   return slots.flatMap((slot): Problem[] => {
-    const mood = slotMood(slot);
+    const { mood, level, danger } = slotWords(slot, diskFull);
     const key = `slot ${slot.instanceId} ${slot.name}`;
     const named = `${slot.name} on ${slot.instance}`;
     const keeps = slot.retainedBytes === null ? '' : ` It keeps ${formatBytes(slot.retainedBytes)}.`;
-    if (mood === 'lost') {
-      const danger = slotDanger(slot);
+    if (mood === 'lost')
       return [{ key, level: 'critical', title: 'Slot lost', text: `${named} is ${danger ?? 'lost'}. What used it has to be built anew.` }];
-    }
-    if (mood === 'danger')
-      return [{ key, level: slotLevel(slot) ?? 'warning', title: 'Slot in danger', text: `${named}: ${slotDanger(slot) ?? ''}.${keeps}` }];
+    if (level !== null && danger !== null) return [{ key, level, title: 'Slot in danger', text: `${named}: ${danger}.${keeps}` }];
     if (mood === 'idle' && (slot.retainedBytes ?? 0) >= IDLE_SLOT_BYTES)
       return [
         { key, level: 'warning', title: 'Slot unused', text: `${named} is used by nobody${sinceText(slot.inactiveSince, nowMs)}.${keeps}` },
@@ -182,12 +179,16 @@ export const worstFirst = (a: Problem, b: Problem): number =>
   Number(b.level === 'critical') - Number(a.level === 'critical') || weightOf(a) - weightOf(b);
 
 /** What is wrong with a cluster now, worst first. */
-export function problemsOf(cluster: ReplicationCluster, bounds: Bounds, nowMs: number): Problem[] {
+export function problemsOf(
+  cluster: ReplicationCluster,
+  { lag, diskFull }: Pick<BoundsInForce, 'lag' | 'diskFull'>,
+  nowMs: number,
+): Problem[] {
   const found = [
     ...ofPrimary(cluster, nowMs),
     ...ofSync(cluster, nowMs),
-    ...cluster.instances.flatMap((instance) => (isTold(cluster, instance) ? [] : ofInstance(instance, bounds, nowMs))),
-    ...ofSlots(cluster, nowMs),
+    ...cluster.instances.flatMap((instance) => (isTold(cluster, instance) ? [] : ofInstance(instance, lag, nowMs))),
+    ...ofSlots(cluster, diskFull, nowMs),
     ...ofArchiver(cluster, nowMs),
   ];
   return found.toSorted(worstFirst);

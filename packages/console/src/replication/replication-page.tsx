@@ -37,7 +37,7 @@ const levelIn = ({ problems }: Judged): number => LEVELS[problems[0]?.level ?? '
 /** What is wrong first, then by name. */
 function judge(clusters: readonly ReplicationCluster[], nowMs: number): Judged[] {
   return clusters
-    .map((cluster) => ({ cluster, problems: problemsOf(cluster, bounds.value.lag, nowMs) }))
+    .map((cluster) => ({ cluster, problems: problemsOf(cluster, bounds.value, nowMs) }))
     .toSorted((a, b) => levelIn(a) - levelIn(b) || byName(a.cluster, b.cluster));
 }
 

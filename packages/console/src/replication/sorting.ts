@@ -1,7 +1,8 @@
 /** The order of the tables of replication: what is not known comes last, whichever way it is sorted. Pure. */
 import type { ReplicationCluster, ReplicationInstance, ReplicationSlot } from '@tidemark/protocol';
+import type { Bounds } from '../fleet/bounds.ts';
 import { byName } from './picture.ts';
-import { MOODS, slotMood, type Mood, type SlotMood } from './words.ts';
+import { MOODS, SLOT_ORDER, slotWords, type Mood } from './words.ts';
 
 export interface Sorting<Key extends string> {
   key: Key;
@@ -35,7 +36,6 @@ export type SlotKey = 'name' | 'instance' | 'status' | 'retained' | 'held' | 'lo
 type Sortable = string | number | null;
 
 const MOOD_ORDER: Record<Mood, number> = { critical: 0, warning: 1, unknown: 2, busy: 3, good: 4 };
-const SLOT_ORDER: Record<SlotMood, number> = { lost: 0, danger: 1, idle: 2, unknown: 3, active: 4 };
 
 const INSTANCE_VALUES: Record<InstanceKey, (row: InstanceRow) => Sortable> = {
   name: ({ instance }) => instance.name,
@@ -52,10 +52,10 @@ const INSTANCE_VALUES: Record<InstanceKey, (row: InstanceRow) => Sortable> = {
   seen: ({ instance }) => instance.seenAt,
 };
 
-const SLOT_VALUES: Record<SlotKey, (row: SlotRow) => Sortable> = {
+const SLOT_VALUES: Record<SlotKey, (row: SlotRow, diskFull: Bounds) => Sortable> = {
   name: ({ slot }) => slot.name,
   instance: ({ slot }) => slot.instance,
-  status: ({ slot }) => SLOT_ORDER[slotMood(slot)],
+  status: ({ slot }, diskFull) => SLOT_ORDER[slotWords(slot, diskFull).mood],
   retained: ({ slot }) => slot.retainedBytes,
   held: ({ slot }) => slot.heldSeconds,
   lost: ({ slot }) => slot.lostInSeconds ?? slot.diskFullInSeconds,
@@ -75,8 +75,8 @@ export function sortedInstances(rows: readonly InstanceRow[], { key, descending 
 }
 
 /** Sorted; equal ones by instance and name. */
-export function sortedSlots(rows: readonly SlotRow[], { key, descending }: Sorting<SlotKey>): SlotRow[] {
-  const read = SLOT_VALUES[key];
+export function sortedSlots(rows: readonly SlotRow[], { key, descending }: Sorting<SlotKey>, diskFull: Bounds): SlotRow[] {
+  const read = (row: SlotRow): Sortable => SLOT_VALUES[key](row, diskFull);
   return rows.toSorted(
     (a, b) =>
       compare(read(a), read(b), descending) || byName({ name: a.slot.instance }, { name: b.slot.instance }) || byName(a.slot, b.slot),

@@ -8,7 +8,7 @@ import { Ago } from '../look/moment.tsx';
 import { nodePath } from '../router.ts';
 import { SLOT_WORDS, SlotShape, StateMark } from './marks.tsx';
 import { sortedInstances, sortedSlots, type InstanceKey, type InstanceRow, type SlotKey, type SlotRow, type Sorting } from './sorting.ts';
-import { MOODS, catchupText, lagText, lagWords, slotDanger, slotLevel, slotMood, upstreamByText } from './words.ts';
+import { MOODS, catchupText, lagText, lagWords, slotWords, upstreamByText } from './words.ts';
 import { clusterPath } from './view.ts';
 import './tables.css';
 
@@ -232,8 +232,7 @@ const slotColumns = (several: boolean): Column<SlotKey>[] => [
 
 function SlotLine({ row, several, nowMs }: { row: SlotRow; several: boolean; nowMs: number }): JSX.Element {
   const { slot, cluster } = row;
-  const mood = slotMood(slot);
-  const danger = slotDanger(slot);
+  const { mood, level, danger } = slotWords(slot, bounds.value.diskFull);
   const kind = [slot.type, slot.database].filter((word) => word !== null && word !== '').join(', ');
   return (
     <tr data-slot={slot.name}>
@@ -247,7 +246,7 @@ function SlotLine({ row, several, nowMs }: { row: SlotRow; several: boolean; now
       {several ? <ClusterCell cluster={cluster} /> : null}
       <td>
         <span class={`r-state slot-${mood}`}>
-          <SlotShape slot={slot} />
+          <SlotShape mood={mood} />
           {SLOT_WORDS[mood]}
         </span>
         <span class="r-under">
@@ -263,7 +262,7 @@ function SlotLine({ row, several, nowMs }: { row: SlotRow; several: boolean; now
       <td class="number">{formatDuration(slot.heldSeconds)}</td>
       <td class="number">{slot.lag === null ? NOTHING : lagWords(slot.lag, nowMs).value}</td>
       <td class="number">{slot.safeBytes === null ? (mood === 'lost' ? NOTHING : 'no limit') : formatBytes(slot.safeBytes)}</td>
-      <td class={danger === null ? 'muted' : slotLevel(slot) === 'warning' ? 'warn' : 'bad'}>{danger ?? 'no'}</td>
+      <td class={danger === null ? 'muted' : level === 'warning' ? 'warn' : 'bad'}>{danger ?? 'no'}</td>
     </tr>
   );
 }
@@ -278,7 +277,7 @@ export function SlotsTable({ clusters, nowMs }: { clusters: readonly Replication
       label="Replication slots"
       columns={slotColumns(several)}
       sorting={sorting}
-      rows={sortedSlots(rows, sorting.value)}
+      rows={sortedSlots(rows, sorting.value, bounds.value.diskFull)}
       what="slot"
       draw={(row) => <SlotLine key={`${row.slot.instanceId} ${row.slot.name}`} row={row} several={several} nowMs={nowMs} />}
     />

@@ -3,7 +3,7 @@
  * The table below says all of it again; what is drawn here can be reached by keyboard and heard in the order of the tree.
  */
 import { signal, useSignal, type Signal } from '@preact/signals';
-import type { ReplicationCluster, ReplicationInstance, ReplicationSlot } from '@tidemark/protocol';
+import type { ReplicationCluster, ReplicationInstance } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useEffect, useId, useMemo, useRef } from 'preact/hooks';
 import { bounds, levelOf } from '../fleet/bounds.ts';
@@ -12,8 +12,8 @@ import { nodePath } from '../router.ts';
 import { Account } from './account.tsx';
 import { edgePath, type Box } from './layout.ts';
 import { SLOT_WORDS, SlotShape, StateMark } from './marks.tsx';
-import { MEASURES, pictureOf, type Ghost, type Member, type Picture } from './picture.ts';
-import { catchupText, formatShortMinute, lagWords, slotDanger, slotLevel, slotMood } from './words.ts';
+import { MEASURES, pictureOf, type DrawnSlot, type Ghost, type Member, type Picture } from './picture.ts';
+import { catchupText, formatShortMinute, lagWords } from './words.ts';
 import './topology.css';
 
 const narrow = typeof matchMedia === 'function' ? matchMedia('(max-width: 640px)') : null;
@@ -82,13 +82,11 @@ function Tip({ teller, cluster, nowMs }: { teller: Teller; cluster: ReplicationC
   );
 }
 
-function SlotTag({ slot }: { slot: ReplicationSlot }): JSX.Element {
-  const danger = slotDanger(slot);
-  const mood = slotMood(slot);
+function SlotTag({ slot, mood, level, danger }: DrawnSlot): JSX.Element {
   return (
-    <span class={`r-slot slot-${mood} slot-of-${slotLevel(slot) ?? 'none'}`} title={`Replication slot ${slot.name}: ${SLOT_WORDS[mood]}`}>
+    <span class={`r-slot slot-${mood} slot-of-${level ?? 'none'}`} title={`Replication slot ${slot.name}: ${SLOT_WORDS[mood]}`}>
       <span class="r-slot-line">
-        <SlotShape slot={slot} />
+        <SlotShape mood={mood} />
         <span class="r-slot-name">{slot.name}</span>
         <span class="unseen">slot, {SLOT_WORDS[mood]}, keeps </span>
         {slot.retainedBytes === null ? null : <span class="r-slot-kept">{formatBytes(slot.retainedBytes)}</span>}
@@ -133,7 +131,7 @@ function MemberBody({ member, nowMs }: { member: Member; nowMs: number }): JSX.E
       {slots.length === 0 ? null : (
         <span class="r-slots">
           {slots.map((slot) => (
-            <SlotTag key={slot.name} slot={slot} />
+            <SlotTag key={slot.slot.name} {...slot} />
           ))}
           {moreSlots === 0 ? null : <span class="r-slot muted">and {moreSlots} more slots</span>}
         </span>
@@ -290,13 +288,14 @@ function Indented({ picture, teller, nowMs }: { picture: Picture; teller: Teller
 }
 
 /** How wide the picture of a cluster is, in pixels. */
-export const widthOf = (cluster: ReplicationCluster): number => pictureOf(cluster, 0).layout.width;
+export const widthOf = (cluster: ReplicationCluster): number => pictureOf(cluster, 0, bounds.value.diskFull).layout.width;
 
 export function Topology({ cluster, nowMs }: { cluster: ReplicationCluster; nowMs: number }): JSX.Element {
   const told = useSignal<Told | null>(null);
   const tipId = useId();
   const teller = useMemo(() => ({ told, tipId }), [told, tipId]);
-  const picture = useMemo(() => pictureOf(cluster, nowMs), [cluster, nowMs]);
+  const { diskFull } = bounds.value;
+  const picture = useMemo(() => pictureOf(cluster, nowMs, diskFull), [cluster, nowMs, diskFull]);
   return (
     <div class="r-topology" role="group" aria-label={`Topology of ${cluster.name}`}>
       {isNarrow.value ? (

@@ -10,6 +10,7 @@ import type {
   ReplicationSlot,
   ReplicationState,
 } from '@tidemark/protocol';
+import type { Bounds } from '../fleet/bounds.ts';
 import { formatBytes, formatDuration } from '../format/quantities.ts';
 import { formatClock } from '../format/times.ts';
 
@@ -166,40 +167,42 @@ export function lossText(rpoBytes: number | null, isGone: boolean): string {
 }
 
 export type SlotMood = 'lost' | 'danger' | 'idle' | 'active' | 'unknown';
+/** What is wrong first. */
+export const SLOT_ORDER: Record<SlotMood, number> = { lost: 0, danger: 1, idle: 2, unknown: 3, active: 4 };
 
-/** A disk that is full sooner is a matter for now, or for today; as the shipped rule has it. */
-const DISK_CRITICAL_S = 4 * HOUR;
-const DISK_WARNING_S = 24 * HOUR;
-
-const isLost = ({ walStatus, invalidationReason }: ReplicationSlot): boolean => walStatus === 'lost' || invalidationReason !== null;
-
-/** How pressing it is; null when nothing is to be feared. */
-export function slotLevel(slot: ReplicationSlot): 'critical' | 'warning' | null {
-  const { walStatus, lostInSeconds, diskFullInSeconds } = slot;
-  if (isLost(slot) || walStatus === 'unreserved' || lostInSeconds !== null) return 'critical';
-  if (diskFullInSeconds === null || diskFullInSeconds >= DISK_WARNING_S) return null;
-  return diskFullInSeconds < DISK_CRITICAL_S ? 'critical' : 'warning';
+/** How a slot is to be taken. */
+export interface SlotWords {
+  /** What is lost or about to be, before what nobody uses. */
+  mood: SlotMood;
+  /** How pressing it is; null when nothing is to be feared. */
+  level: 'critical' | 'warning' | null;
+  /** What is to be feared, the soonest: "lost in ~20 min"; null when nothing is. */
+  danger: string | null;
 }
 
-/** How a slot is to be taken: what is lost or about to be, before what nobody uses. */
-export function slotMood(slot: ReplicationSlot): SlotMood {
-  if (isLost(slot)) return 'lost';
-  if (slotLevel(slot) !== null) return 'danger';
-  if (slot.active === null) return 'unknown';
-  return slot.active ? 'active' : 'idle';
+/** @param diskFull seconds: a disk that is full sooner is a matter for now, or for today. */
+export function slotWords(slot: ReplicationSlot, diskFull: Bounds): SlotWords {
+  const { walStatus, invalidationReason, active, lostInSeconds } = slot;
+  if (walStatus === 'lost' || invalidationReason !== null)
+    return {
+      mood: 'lost',
+      level: 'critical',
+      danger: invalidationReason === null ? 'lost' : `lost: ${invalidationReason.replaceAll('_', ' ')}`,
+    };
+  const level = walStatus === 'unreserved' || lostInSeconds !== null ? 'critical' : diskLevel(slot.diskFullInSeconds, diskFull);
+  if (level !== null) return { mood: 'danger', level, danger: dangerText(slot) };
+  return { mood: active === null ? 'unknown' : active ? 'active' : 'idle', level, danger: null };
 }
 
-/** What is to be feared of a slot, shortest first: "lost in ~20 min"; null when nothing is. */
-export function slotDanger(slot: ReplicationSlot): string | null {
-  if (slotLevel(slot) === null) return null;
-  if (isLost(slot)) return slot.invalidationReason === null ? 'lost' : `lost: ${slot.invalidationReason.replaceAll('_', ' ')}`;
-  const dangers: [number | null, string][] = [
-    [slot.lostInSeconds, 'lost'],
-    [slot.diskFullInSeconds, 'disk full'],
-  ];
-  const [soonest] = dangers
-    .flatMap(([seconds, word]): [number, string][] => (seconds === null ? [] : [[seconds, word]]))
-    .toSorted((a, b) => a[0] - b[0]);
-  if (soonest !== undefined) return `${soonest[1]} in ~${formatDuration(Math.max(1, soonest[0]))}`;
-  return slot.walStatus === 'unreserved' ? 'may be lost at any checkpoint' : null;
+function diskLevel(seconds: number | null, { warning, critical }: Bounds): SlotWords['level'] {
+  if (seconds === null || seconds >= Math.max(warning, critical)) return null;
+  return seconds < critical ? 'critical' : 'warning';
+}
+
+function dangerText({ lostInSeconds, diskFullInSeconds }: ReplicationSlot): string {
+  const lost = lostInSeconds ?? Infinity;
+  const full = diskFullInSeconds ?? Infinity;
+  const soonest = Math.min(lost, full);
+  if (soonest === Infinity) return 'may be lost at any checkpoint';
+  return `${lost <= full ? 'lost' : 'disk full'} in ~${formatDuration(Math.max(1, soonest))}`;
 }
