@@ -4,6 +4,7 @@
  * circle. What a sender sees and nobody watches becomes a member of its own.
  */
 import type { EdgeBasis, InstanceId, Upstream } from './model.ts';
+import { unwatchedIds } from './edge-unwatched.ts';
 import { crowdOf, fitOfAddress, fitOfRow, type Crowd } from './edge-evidence.ts';
 import { addressText, isLoopback, onOneMachine } from './topology-places.ts';
 import { rowAddress, type SenderRow, type Subject } from './topology-subject.ts';
@@ -178,16 +179,10 @@ class Search {
   }
 
   addUnwatched(): void {
-    const ids = new Set<InstanceId>();
     for (const sender of this.#subjects) {
-      for (const row of sender.rows) {
-        if (this.#taken.has(row)) continue;
+      const rows = sender.rows.filter((row) => !this.#taken.has(row) && !this.#isElsewhere(sender, row, row.view.applicationName ?? ''));
+      for (const [row, id] of unwatchedIds(sender, rows)) {
         const application = row.view.applicationName ?? '';
-        if (this.#isElsewhere(sender, row, application)) continue;
-        const base = `${sender.id}>${application}@${rowAddress(row)}${row.view.slotName === null ? '' : `/${row.view.slotName}`}`;
-        let id = base;
-        for (let n = 2; ids.has(id); n += 1) id = `${base}#${n}`;
-        ids.add(id);
         const by = row.kind === 'logical' ? 'subscription' : row.view.slotName === null ? 'process' : 'slot';
         const connected = sender.current && (row.view.state === 'streaming' || row.view.state === 'catchup');
         const isNamed = application !== '' && application !== 'walreceiver';

@@ -65,6 +65,8 @@ export interface Member {
   readonly root: InstanceId | undefined;
   /** Slots that other members stream from, by slot name. */
   readonly slotUsers: ReadonlyMap<string, InstanceId>;
+  /** Of one that nobody watches: when its sender, which can tell, last listed it. Absent while it does. */
+  readonly goneSince?: number | undefined;
   /** Why its history is held to have parted from the primary's; undefined while it has not, or nobody knows. */
   readonly diverged: { readonly forkLsn: bigint | undefined; readonly why: string } | undefined;
   /** The promotions that its history is made of, oldest first, as far as they were seen. */
@@ -133,6 +135,23 @@ export interface MemberMemory {
   readonly movedAt?: number | undefined;
   /** The promotions that its history is made of, oldest first, as far as they were seen. */
   readonly branches?: readonly Branch[];
+  /** The cluster is called by it. */
+  readonly namesCluster?: boolean;
+  /** By id, those that only this one knows: they are in its pg_stat_replication, or were a short while ago. */
+  readonly unwatched?: Readonly<Record<InstanceId, UnwatchedMemory>>;
+}
+
+/** What is remembered of a replica that no agent watches. */
+export interface UnwatchedMemory {
+  readonly name: string;
+  readonly kind: 'physical' | 'logical';
+  readonly application: string;
+  /** Null: over a socket. */
+  readonly address: string | null;
+  readonly slot: string | null;
+  readonly backendStart: string | null;
+  readonly firstSeenAt: number;
+  readonly lastSeenAt: number;
 }
 
 /** A promotion. Two that are promoted apart take the same timeline number: only all three together name a branch. */

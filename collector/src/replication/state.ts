@@ -221,6 +221,11 @@ function unwatchedState(evidence: Evidence): Verdict {
   const { member, row, upstreamName, lag, own } = evidence;
   if (member.diverged !== undefined) return { state: 'diverged', why: asSentence(member.diverged.why) };
   const by = upstreamName ?? 'its upstream';
+  if (row === undefined && member.goneSince !== undefined)
+    return {
+      state: 'disconnected',
+      why: `No agent watches it, and ${by} has not listed it since ${momentText(member.goneSince, evidence.now)}.`,
+    };
   if (row === undefined) return { state: 'unknown', why: `No agent watches it, and ${by} does not see it now.` };
   if (row.state === null)
     return {

@@ -97,6 +97,7 @@ function withDocument(subject: Subject, subjects: readonly Subject[], edges: Edg
     primarySince: role !== 'primary' ? undefined : wasPrimary && sameRun ? (memory.primarySince ?? upAt) : upAt,
     writingSince: role !== 'primary' ? undefined : writingSince(subject, sameRun, isPromoted, subjects),
     branches,
+    ...(memory?.namesCluster === true && { namesCluster: true }),
   };
 }
 

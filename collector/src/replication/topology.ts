@@ -5,12 +5,13 @@
  */
 import type { ClusterTopology, InstanceId, Member, TopologyInput, TopologyResult, Upstream } from './model.ts';
 import { divergenceOf } from './branches.ts';
+import { goneMember, goneOf, rememberUnwatched, unwatchedNames, type Gone } from './edge-unwatched.ts';
 import { findEdges, type Edges, type Unwatched } from './edges.ts';
 import { remember, type Memories } from './topology-memory.ts';
-import { subjectsOf, settingOf, type Subject } from './topology-subject.ts';
+import { clusterNameOf } from './topology-names.ts';
+import { subjectsOf, type Subject } from './topology-subject.ts';
 import { groupsOf, isStreamedTo, splitBrainOf, verdictOf } from './topology-verdict.ts';
 
-const NAMES_MAX = 4;
 const NONE: ReadonlyMap<string, InstanceId> = new Map();
 
 /** One look at one cluster. Times are milliseconds on the collector's clock; the memory is to be given back at the next look. */
@@ -19,8 +20,11 @@ export function clusterTopology(input: TopologyInput): TopologyResult {
   const byId = new Map(subjects.map((subject) => [subject.id, subject]));
   const found = findEdges(subjects);
   const subscribers = subscribersOf(subjects);
-  const edges = { ...found, upstreams: new Map([...found.upstreams, ...subscribers]) };
+  const gone = goneOf(subjects, found, input.now);
+  const edges = withGone({ ...found, upstreams: new Map([...found.upstreams, ...subscribers]) }, gone);
+  const names = unwatchedNames(subjects, edges.unwatched, gone);
   const memory = remember(input, subjects, edges);
+  rememberUnwatched(memory, { subjects, edges, gone, names });
   const { main, clones } = groupsOf(subjects, memory, edges);
   const writers = main.filter(({ id }) => !subscribers.has(id));
   const chains = rootsOf(byId, edges);
@@ -30,11 +34,12 @@ export function clusterTopology(input: TopologyInput): TopologyResult {
   const context: Context = { input, memory, edges, byId, roots, subscribers, primaryId: primary.id };
   const members = [
     ...subjects.map((subject) => memberOf(subject, context)),
-    ...edges.unwatched.map((one) => unwatchedMember(one, context)),
+    ...edges.unwatched.map((one) => ({ ...unwatchedMember(one, context), name: names.get(one.id)! })),
+    ...gone.map((one) => goneMember(one, names.get(one.id)!, roots.get(one.sender.id))),
   ];
   const cluster: ClusterTopology = {
     systemIdentifier: input.systemIdentifier,
-    name: nameOf(subjects),
+    name: clusterNameOf(subjects, { memory, primary: primary.id, clones }),
     members: members.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.id < b.id ? -1 : 1)),
     primary,
     splitBrain,
@@ -42,6 +47,21 @@ export function clusterTopology(input: TopologyInput): TopologyResult {
     primaryEvidenceAt: evidenceOf(context, main),
   };
   return { cluster, memory };
+}
+
+/** Who is gone keeps its place below its sender, and the slot that waits for it. */
+function withGone(edges: Edges, gone: readonly Gone[]): Edges {
+  if (gone.length === 0) return edges;
+  const upstreams = new Map(edges.upstreams);
+  const slotUsers = new Map(edges.slotUsers);
+  for (const { id, sender, upstream, known } of gone) {
+    upstreams.set(id, upstream);
+    const used = slotUsers.get(sender.id);
+    if (known.slot === null || used?.has(known.slot) === true) continue;
+    if (sender.document?.slots.some(({ name }) => name === known.slot) === true)
+      slotUsers.set(sender.id, new Map([...(used ?? []), [known.slot, id]]));
+  }
+  return { ...edges, upstreams, slotUsers };
 }
 
 interface Context {
@@ -182,13 +202,4 @@ function evidenceOf({ edges, memory, subscribers, byId, input }: Context, main: 
     if (!byId.has(id) && known.lastRole === 'primary' && known.lineage !== undefined && lineages.has(known.lineage)) saw(known.lastSeenAt);
   }
   return newest === undefined ? undefined : Math.min(newest, input.now);
-}
-
-/** cluster_name where all agree, else whose they are. */
-function nameOf(subjects: readonly Subject[]): string {
-  const told = new Set(subjects.map(({ document, sighting }) => document?.clusterName ?? settingOf(sighting, 'cluster_name') ?? ''));
-  const [only] = told;
-  if (told.size === 1 && only !== undefined && only !== '') return only;
-  const names = subjects.map(({ name }) => name).sort();
-  return names.length <= NAMES_MAX ? names.join(', ') : `${names.slice(0, NAMES_MAX).join(', ')} and ${names.length - NAMES_MAX} more`;
 }
