@@ -11,6 +11,7 @@ import {
   WITHOUT_PRIMARY,
   type Labels,
   type Layout,
+  type PostgresReplication,
   type SeriesDescription,
 } from '@tidemark/protocol';
 import type { ClusterFigures, ClusterTopology, Lag, Member, MemberFigures, SlotFigures } from './model.ts';
@@ -39,6 +40,12 @@ const lagUpper = gauge(
   'tidemark_replication_lag_seconds_upper',
   'seconds',
   'The upper bound of the lag; +Inf when nobody knows, as the primary has not been seen.',
+);
+/** The name that postgres_exporter's dashboards and rules ask for, and what they take it to mean: docs/decisions/0017. */
+const lagBehindMaster = gauge(
+  'pg_replication_lag_seconds',
+  'seconds',
+  'Replication lag behind master in seconds; 0 on a primary. The same as tidemark_replication_lag_seconds.',
 );
 const lagAlarm = gauge(
   'tidemark_replication_lag_alarm_seconds',
@@ -79,6 +86,11 @@ const slotDiskFullIn = gauge(
   'tidemark_replication_slot_disk_full_in_seconds',
   'seconds',
   'Until the WAL that the slot keeps fills the disk, at the present rate; absent when it is in no danger.',
+);
+const slotSafe = gauge(
+  'pg_replication_slot_safe_wal_size_bytes',
+  'bytes',
+  'WAL that can be written before the slot is in danger of being lost; absent where nothing limits it.',
 );
 const slotState = gauge('tidemark_replication_slot_state', '', '1 for the wal_status the slot is in, 0 for the others.');
 const slotInactive = gauge(
@@ -131,6 +143,7 @@ const events = gauge(
 export const EXPLAINED: ReadonlySet<string> = new Set(
   [
     lagSeconds,
+    lagBehindMaster,
     lagLower,
     lagUpper,
     lagAlarm,
@@ -209,7 +222,9 @@ function addState(block: Block, figures: MemberFigures, labels: Labels): void {
   for (const one of REPLICATION_STATES) block.add(state, figures.state === one ? 1 : 0, [...labels, ['state', one]]);
 }
 
-function addSlot(block: Block, slot: SlotFigures, seen: { active: boolean | null; walStatus: string | null; ignored: boolean }): void {
+type SeenSlot = PostgresReplication['slots'][number];
+
+function addSlot(block: Block, slot: SlotFigures, seen: SeenSlot): void {
   const labels: Labels = [['slot_name', slot.name]];
   const lower = (lag: Lag | { lower: number } | undefined): number | null => seconds(lag?.lower);
   block.add(slotRetained, slot.retainedBytes, labels);
@@ -217,7 +232,9 @@ function addSlot(block: Block, slot: SlotFigures, seen: { active: boolean | null
   block.add(slotLag, lower(slot.lag), labels);
   block.add(slotLostIn, seconds(slot.lostInMs), labels);
   block.add(slotDiskFullIn, seconds(slot.diskFullInMs), labels);
-  if (!seen.ignored) block.add(slotInactive, seen.active === null ? null : seen.active ? 0 : 1, labels);
+  if (seen.synced !== true) block.add(slotInactive, seen.active === null ? null : seen.active ? 0 : 1, labels);
+  if (seen.safeWalBytes !== null && seen.safeWalBytes !== undefined)
+    block.add(slotSafe, Number(seen.safeWalBytes), [...labels, ['slot_type', seen.type ?? '']]);
   for (const status of WAL_STATUSES)
     block.add(slotState, seen.walStatus === null ? null : seen.walStatus === status ? 1 : 0, [...labels, ['wal_status', status]]);
 }
@@ -259,7 +276,7 @@ function addSlots(block: Block, member: Member, figures: ClusterFigures): number
     const seen = slot.instanceId === member.id ? slots.get(slot.name) : undefined;
     if (seen === undefined || seen.temporary === true || TABLE_COPY.test(seen.name) || ++count > SLOTS_MAX) continue;
     slots.delete(slot.name);
-    addSlot(block, slot, { active: seen.active, walStatus: seen.walStatus, ignored: seen.synced === true });
+    addSlot(block, slot, seen);
   }
   return Math.max(0, count - SLOTS_MAX);
 }
@@ -278,6 +295,8 @@ export class SeriesWriter {
     const own = figures.members.get(member.id);
     if (own !== undefined) {
       if (member.role === 'replica') addLag(block, own, []);
+      if (member.role === 'replica') block.add(lagBehindMaster, seconds(own.lag?.value));
+      else if (member.role === 'primary') block.add(lagBehindMaster, member.roleIsCurrent ? 0 : null);
       addState(block, own, []);
     }
     const left = addUnwatched(block, member, cluster, figures) + addSlots(block, member, figures);
