@@ -350,7 +350,7 @@ export class ReplicationView {
     const figures = figuresOf(cluster, tracks, now);
     state.topologyMemory = memory;
     if (!isUnknown(systemIdentifier)) {
-      const { memory: changeMemory, changes } = changesOf(state.changeMemory, cluster, figures, now, (id) => tracks.head(id)?.newest);
+      const { memory: changeMemory, changes } = changesOf(state.changeMemory, cluster, figures, now, (id) => tracks.wrote(id));
       state.changeMemory = changeMemory;
       state.ongoing = ongoingOf(changeMemory);
       if (changes.length > 0) {
