@@ -87,7 +87,8 @@ function isOver(look: Look, split: SplitNote): boolean {
   const possible = byKey(split.sides).filter(([id, { primaryAt }]) => mayWrite(look, look.members.get(id), primaryAt));
   if (possible.length <= 1) return true;
   const areSeen = possible.every(([id]) => look.isPrimaryNow(look.members.get(id)));
-  return areSeen && look.since(split.heldAt) > UNHELD_MS;
+  // Time in which nobody looked proves nothing: after a restart one side reports before the other.
+  return areSeen && look.since(Math.max(split.heldAt, look.memory.awakeAt)) > UNHELD_MS;
 }
 
 function mayWrite(look: Look, member: Member | undefined, primaryAt: number): boolean {

@@ -241,6 +241,21 @@ describe('promotions (rows 8, 9, 10)', () => {
     expect(kinds(world.said).filter((kind) => kind === 'failover' || kind === 'switchover')).toEqual([]);
   });
 
+  test('a split brain is not over because nobody looked for a while and one side reports before the other', () => {
+    const world = usualWorld();
+    world.promote('d');
+    world.step();
+    world.splitBrain = { primaries: [idOf('d'), idOf('a')], forkLsn: SEGMENT + 0x1000n, why: 'both insert positions move' };
+    only(world.step(), 'split_brain');
+    const held = world.splitBrain;
+    world.splitBrain = undefined;
+    expect(kinds(world.step(90_000))).not.toContain('split_brain_over');
+    world.splitBrain = held;
+    expect(kinds(world.steps(5))).not.toContain('split_brain');
+    world.splitBrain = undefined;
+    only(world.steps(20), 'split_brain_over');
+  });
+
   test('row 8, from the followers alone: the old primary has no agent', () => {
     const world = usualWorld();
     world.promote('d');
