@@ -13,6 +13,8 @@ export interface Crowd {
   readonly applicationNames: ReadonlyMap<string, number>;
   /** Whom a standby's addresses may mean. */
   readonly meant: ReadonlyMap<Subject, readonly Subject[]>;
+  /** Of processes that send: whose they are, and when each began. */
+  readonly processes: readonly { readonly sender: Subject; readonly startedAt: number }[];
 }
 
 export interface Fit {
@@ -26,6 +28,8 @@ const PROCESS_WITHIN_MS = 2_500;
 const PROCESS_BEYOND_MS = 60_000;
 const STARTED_SLACK_MS = 10_000;
 const LATER_MS = 2_500;
+/** A name that is nobody else's. */
+const OWN_NAME = 8;
 
 /** Worked out once a look. */
 export function crowdOf(subjects: readonly Subject[]): Crowd {
@@ -37,7 +41,10 @@ export function crowdOf(subjects: readonly Subject[]): Crowd {
       subjects.filter((one) => one !== standby && standby.seeks.addresses.some((address) => leadsTo(address, standby.place, one.place))),
     ]),
   );
-  return { subjects, applicationNames, meant };
+  const processes = subjects.flatMap((sender) =>
+    sender.rows.flatMap(({ kind, startedAt }) => (kind !== 'physical' || startedAt === undefined ? [] : [{ sender, startedAt }])),
+  );
+  return { subjects, applicationNames, meant, processes };
 }
 
 /** By the address that the standby connects to. */
@@ -53,10 +60,12 @@ export function fitOfAddress(standby: Subject, sender: Subject, crowd: Crowd): F
 /** By the sender's row alone; −Infinity for one that cannot be this standby's. */
 export function fitOfRow(standby: Subject, sender: Subject, row: SenderRow, crowd: Crowd): Fit {
   const slot = fitOfSlot(standby, row);
-  const process = fitOfProcess(standby, row);
-  if (slot === undefined || process === undefined || isTooFar(standby, sender, row)) return CANNOT_BE;
+  const began = fitOfProcess(standby, row);
+  if (slot === undefined || began === undefined || isTooFar(standby, sender, row)) return CANNOT_BE;
   const address = fitOfClient(standby, sender, row, crowd);
   const name = fitOfName(standby, row, crowd);
+  const hasOther = slot > 0 || address > 0 || name >= OWN_NAME || isExpectedAt(standby, sender, crowd);
+  const process = began > 0 && !hasOther && !isTheOnly(standby, sender, row, crowd) ? 0 : began;
   const by: EdgeBasis = slot > 0 ? 'slot' : process > 0 ? 'process' : address >= name ? 'address' : 'application_name';
   return { points: slot + process + address + name, by };
 }
@@ -77,8 +86,31 @@ function fitOfProcess(standby: Subject, row: SenderRow): number | undefined {
   if (standby.receiverStartedAt === undefined) return 0;
   const apart = Math.abs(row.startedAt - standby.receiverStartedAt);
   if (apart > PROCESS_BEYOND_MS) return undefined;
-  return apart <= PROCESS_WITHIN_MS ? 24 : 0;
+  return isWithin(row.startedAt, standby.receiverStartedAt) ? 24 : 0;
 }
+
+/** It connects to an address of that server, or streamed from there before. */
+function isExpectedAt(standby: Subject, sender: Subject, crowd: Crowd): boolean {
+  return standby.memory?.lastUpstream === sender.id || crowd.meant.get(standby)!.includes(sender);
+}
+
+/**
+ * Where a whole site connects anew, everybody's processes begin at one moment, and that one of them began with a receiver says
+ * little: unless they all are at one sender, as many as receivers began.
+ */
+function isTheOnly(standby: Subject, sender: Subject, row: SenderRow, crowd: Crowd): boolean {
+  const near = crowd.processes.filter((one) => one.sender !== standby && isWithin(one.startedAt, standby.receiverStartedAt!));
+  const receivers = crowd.subjects.filter(
+    (one) =>
+      one !== sender &&
+      one.seeks.streaming === true &&
+      one.receiverStartedAt !== undefined &&
+      isWithin(one.receiverStartedAt, row.startedAt!),
+  );
+  return near.length === receivers.length && near.every((one) => one.sender === sender);
+}
+
+const isWithin = (one: number, other: number): boolean => Math.abs(one - other) <= PROCESS_WITHIN_MS;
 
 /** A standby does not stream from a server whose timeline it is ahead of, and has by now what it had confirmed before. */
 function isTooFar(standby: Subject, sender: Subject, row: SenderRow): boolean {
@@ -126,7 +158,7 @@ function fitOfName(standby: Subject, row: SenderRow, crowd: Crowd): number {
   }
   const lower = name.toLowerCase();
   const { sighting, place } = standby;
-  if (name !== '' && (lower === sighting.instance.toLowerCase() || place.names.some((own) => sameName(own, lower)))) return 8;
+  if (name !== '' && (lower === sighting.instance.toLowerCase() || place.names.some((own) => sameName(own, lower)))) return OWN_NAME;
   if (name === settingOf(sighting, 'primary_slot_name')) return 3;
   if (name !== DEFAULT_APPLICATION_NAME && crowd.applicationNames.has(name)) return -10;
   return standby.applicationName === DEFAULT_APPLICATION_NAME ? -1 : -3;

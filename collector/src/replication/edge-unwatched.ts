@@ -64,7 +64,7 @@ export function goneOf(subjects: readonly Subject[], { unwatched }: Edges, now: 
   const listed = new Map(unwatched.map(({ id, row }) => [id, row]));
   return subjects.flatMap((sender) => {
     const canTell = sender.current && sender.document?.insufficientPrivilege !== true;
-    const returned = new Set([...Object.keys(sender.memory?.unwatched ?? {})].flatMap((id) => listed.get(id) ?? []));
+    const returned = new Set(Object.keys(sender.memory?.unwatched ?? {}).flatMap((id) => listed.get(id) ?? []));
     return Object.entries(sender.memory?.unwatched ?? {})
       .filter(([id, known]) => !listed.has(id) && isKept(known, now) && !isFound(known, sender, subjects, returned))
       .sort(([a, one], [b, other]) => other.lastSeenAt - one.lastSeenAt || (a < b ? -1 : 1))

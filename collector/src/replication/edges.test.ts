@@ -310,6 +310,64 @@ describe('what misleads', () => {
   });
 });
 
+describe('after a reconnect of a whole site, behind NAT', () => {
+  const nat = { via: 'nat.example', seenAs: '203.0.113.7' };
+  const site = (): { world: World; a: Server; b: Server } => {
+    const world = new World();
+    const a = world.add('a');
+    return { world, a, b: world.standby('b', a, { ...nat, slot: 'b' }) };
+  };
+  const telling = (world: World): void => {
+    for (const one of world.servers.values()) one.tellsReceiverStart = true;
+  };
+
+  test('processes that began at one moment at two senders are no evidence', () => {
+    const { world, a, b } = site();
+    world.standby('c', b, nat);
+    world.standby('d', a, nat, { applicationName: 'reporting' });
+    telling(world);
+    const cluster = world.round();
+    expect(cluster.members.filter(({ sighting }) => sighting !== undefined).map(({ name, upstream }) => [name, upstream?.id])).toEqual([
+      ['a', undefined],
+      ['b', a.id],
+      ['c', undefined],
+      ['d', undefined],
+    ]);
+  });
+
+  test('nor when one of them is somebody whom nobody watches', () => {
+    const { world, a, b } = site();
+    const relay = world.standby('relay', a, nat);
+    const c = world.standby('c', relay, nat);
+    a.strangers = [{ ...row('walreceiver', '203.0.113.7', '0/3000000'), pid: 7, backendStart: new Date(world.now + 300).toISOString() }];
+    relay.agent = false;
+    telling(world);
+    const cluster = world.round();
+    expect(memberOf(cluster, b).upstream?.id).toBe(a.id);
+    expect(memberOf(cluster, c).upstream).toMatchObject({ id: undefined, connected: true });
+  });
+
+  test('when all began at one sender, and each of them is there, it is the one', () => {
+    const { world, a } = site();
+    world.standby('c', a, nat);
+    world.standby('d', a, nat);
+    telling(world);
+    expect(drawn(world.round())).toBe('b<a c<a d<a');
+  });
+
+  test('who is called by a name of its own, or followed that sender before, is found', () => {
+    const { world, a, b } = site();
+    world.standby('c', b, nat, { clusterName: 'c' });
+    const d = world.standby('d', a, {}, { applicationName: 'reporting' });
+    telling(world);
+    world.round();
+    world.pass(60_000);
+    for (const one of world.servers.values()) if (one.upstream !== undefined) world.follow(one, one.upstream, { ...one.follows, ...nat });
+    expect(drawn(world.round())).toBe('b<a c<b d<a');
+    expect(memberOf(world.look(), d).upstream?.by).toBe('process');
+  });
+});
+
 describe('what nobody watches', () => {
   test('replicas are members, base backups and archivers of WAL are not', () => {
     const world = new World();
