@@ -2,34 +2,46 @@
  * Rebuilds what is known of replication from the store: first what each server last said, so that nothing starts from an
  * empty page, then, an hour at a time and the newest first, where everyone stood over the last day.
  */
-import { LIMITS, POSTGRES_REPLICATION, POSTGRES_SETTINGS, type Observation, type PostgresTrack } from '@tidemark/protocol';
+import { setImmediate } from 'node:timers/promises';
+import { LIMITS, POSTGRES_REPLICATION, POSTGRES_SETTINGS, POSTGRES_TRACK, type Observation } from '@tidemark/protocol';
 import type { Clock } from '@tidemark/service';
 import type { Database } from '../db/pool.ts';
 import type { NodeRecord } from '../fleet/node.ts';
+import { readPostgres } from './documents.ts';
 import { idOf, type ReplicationView } from './view.ts';
 import type { Tracks } from './tracks.ts';
 
 const HOUR_MS = 3_600_000;
 export const HISTORY_MS = 24 * HOUR_MS;
-const ROWS_AT_ONCE = 2_000;
+const ROWS_AT_ONCE = 250;
+/** Whoever else wants the process has to wait for no longer than that. */
+const SLICE_MS = 10;
 
 const LATEST = `
 SELECT node_id, kind, version, instance, document, (extract(epoch FROM at) * 1000)::float8 AS at
 FROM observations_latest WHERE kind = ANY ($1::text[]) ORDER BY node_id, instance, kind DESC`;
 
-/** Of a server that is down: what it last said while it was up. */
+/** Of a server that is down: what it last said while it was up. Looked for from when it became so, backwards. */
 const LAST_UP = `
-SELECT DISTINCT ON (o.node_id, o.instance) o.node_id, o.kind, o.version, o.instance, o.document, (extract(epoch FROM o.at) * 1000)::float8 AS at
-FROM observations o
-WHERE o.kind = $1 AND o.document -> 'up' = 'true'
-  AND (o.node_id, o.instance) IN (SELECT node_id, instance FROM observations_latest WHERE kind = $1 AND document -> 'up' = 'false')
-ORDER BY o.node_id, o.instance, o.at DESC`;
+SELECT l.node_id, l.kind, o.version, l.instance, o.document, (extract(epoch FROM o.at) * 1000)::float8 AS at
+FROM observations_latest l CROSS JOIN LATERAL (
+  SELECT version, document, at FROM observations
+  WHERE node_id = l.node_id AND kind = l.kind AND instance = l.instance AND at <= l.since AND document -> 'up' = 'true'
+  ORDER BY at DESC LIMIT 1
+) o
+WHERE l.kind = $1 AND l.document -> 'up' = 'false'`;
 
 const TRACKS = `
 SELECT node_id, instance, document, (extract(epoch FROM at) * 1000)::float8 AS at
-FROM tracks WHERE at >= to_timestamp($1::float8 / 1000) AND at < to_timestamp($2::float8 / 1000) ORDER BY at DESC LIMIT $3`;
+FROM tracks WHERE at >= to_timestamp($1::float8 / 1000) AND at <= to_timestamp($2::float8 / 1000) ORDER BY tracks.at DESC LIMIT $3`;
 
 type ObservationRow = Observation & { node_id: number; at: number };
+interface TrackRow {
+  node_id: number;
+  instance: string;
+  document: unknown;
+  at: number;
+}
 
 /** What each server last said. Throws ProblemError `database_away`. */
 export async function restoreReplication(
@@ -54,16 +66,27 @@ export async function restoreHistory(tracks: Tracks, database: Database, clock: 
   let count = 0;
   for (let end = now; end > now - HISTORY_MS && !aborted();) {
     const start = end - HOUR_MS;
-    const rows = await database.query<{ node_id: number; instance: string; document: PostgresTrack; at: number }>(TRACKS, [
-      start,
-      end,
-      ROWS_AT_ONCE,
-    ]);
-    for (const { node_id, instance, document, at } of rows)
-      tracks.acceptStored(idOf(node_id, instance), at, document, LIMITS.clockOffsetMs);
+    const rows = await database.query<TrackRow>(TRACKS, [start, end, ROWS_AT_ONCE]);
+    await takeRows(tracks, rows, clock);
     count += rows.length;
-    // A full slice ends where its oldest row is; what shares that moment is lost: history is allowed to be coarser.
-    end = rows.length === ROWS_AT_ONCE ? Math.min(rows.at(-1)!.at, end - 1) : start;
+    if (rows.length < ROWS_AT_ONCE) end = start;
+    else {
+      // What shares the moment of the last one comes again, and changes nothing; so many of one moment are as good as any.
+      const last = rows.at(-1)!.at;
+      end = last < end ? last : end - 1;
+    }
   }
   return count;
+}
+
+async function takeRows(tracks: Tracks, rows: readonly TrackRow[], clock: Clock): Promise<void> {
+  let since = clock.monotonicMs();
+  for (const { node_id, instance, document, at } of rows) {
+    const said = readPostgres({ kind: POSTGRES_TRACK, version: 1, instance, document });
+    if (said === undefined || said === 'misfit' || said.kind !== 'track') continue;
+    tracks.acceptStored(idOf(node_id, instance), at, said.document, LIMITS.clockOffsetMs);
+    if (clock.monotonicMs() - since < SLICE_MS) continue;
+    await setImmediate();
+    since = clock.monotonicMs();
+  }
 }
