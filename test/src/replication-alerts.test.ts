@@ -21,7 +21,7 @@ let b: PostgresInstance;
 let c: PostgresInstance;
 
 const QUICK = [
-  { name: 'primary-lost', critical: { above: '7s', clear: '0s', clearAfter: '1s' } },
+  { name: 'primary-lost', critical: { above: '7s', clear: '0s', clearAfter: '5s' } },
   { name: 'postgres-down', warning: { for: '12s', clearAfter: '1s' }, critical: { for: '20s', clearAfter: '1s' } },
   { name: 'replication-disconnected', warning: { for: '12s', clearAfter: '1s' }, critical: { for: '20s', clearAfter: '1s' } },
   { name: 'replication-diverged', critical: { for: '12s', clearAfter: '1s' } },

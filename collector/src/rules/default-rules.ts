@@ -192,7 +192,8 @@ export const SHIPPED_RULES: readonly ShippedRule[] = [
     kind: 'threshold',
     title: 'Primary lost',
     metric: 'tidemark_replication_without_primary_seconds',
-    critical: { above: '50s', clear: '0s', clearAfter: '15s' },
+    // What follows from it takes a minute to be over, and must not be told on its own then.
+    critical: { above: '50s', clear: '0s', clearAfter: '2m' },
     ...text(
       'Nothing shows that the cluster has a primary: no server says it is one, and no replica receives anything.',
       'Look at the server that was the primary (label lost_node): does the machine answer, does PostgreSQL run, what does its log say last? If it cannot come back soon, promote the replica that is furthest (the replication page says which, and what would be lost), and keep the old one from starting as a primary.',
