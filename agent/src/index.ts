@@ -6,6 +6,7 @@ export { BlockRecorder, metric, type Metric } from './probes/recorder.ts';
 export { CPU_USAGE_RATIO, MEMORY_TOTAL_BYTES, MEMORY_USAGE_RATIO, recordFilesystem, UPTIME_SECONDS } from './probes/headline.ts';
 export { createProbes, type ProbeOptions } from './probes/index.ts';
 export { createPostgresProbes, type PostgresConfig, type PostgresProbeOptions } from './probes/postgres.ts';
+export { sizePretty } from './commands/check-page.ts';
 export { answersAsPostgres } from './probes/postgres/discovery-handshake.ts';
 export type { Identity, Reading } from './probes/postgres/reading.ts';
 export { recordUp, ReplicaNames } from './probes/postgres/series.ts';

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { chownSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { answersAsPostgres } from '@tidemark/agent';
+import { answersAsPostgres, sizePretty } from '@tidemark/agent';
 import { afterAll, describe, expect, test } from 'vitest';
 import { PostgresCluster, waitUntil, type PostgresInstance, type PostgresVersion } from './postgres/cluster.ts';
 import { runToEnd, type Outcome } from './programs.ts';
@@ -91,8 +91,16 @@ describe.each(VERSIONS)('PostgreSQL %i', { timeout: 120_000 }, (version: Postgre
     const seen = await checkJson(a);
     expect(seen).toMatchObject({ code: 0, role: 'primary', isReplica: false, lag: null, slots: [{ name: 'b', active: true }] });
     expect(seen.replicas).toMatchObject([{ applicationName: 'b', state: 'streaming' }]);
-    const [pretty] = await cluster.sql<{ text: string }>(a, 'SELECT pg_size_pretty($1::bigint) AS text', [seen.replicas[0]!.bytesBehind]);
-    expect(seen.replicas[0]!.bytesBehindPretty).toBe(pretty!.text);
+    const sizes = [
+      seen.replicas[0]!.bytesBehind,
+      ...Array.from({ length: 53 }, (_, i) => [2 ** i - 1, 2 ** i, Math.floor(2 ** i * 1.37)]).flat(),
+    ];
+    const [pretty] = await cluster.sql<{ texts: string[] }>(
+      a,
+      'SELECT array_agg(pg_size_pretty(size) ORDER BY place) AS texts FROM unnest($1::bigint[]) WITH ORDINALITY AS sizes (size, place)',
+      [sizes],
+    );
+    expect([seen.replicas[0]!.bytesBehindPretty, ...sizes.slice(1).map(sizePretty)]).toEqual(pretty!.texts);
 
     const middle = await checkJson(b);
     expect(middle).toMatchObject({ code: 0, isReplica: true, upstream: { host: '127.0.0.1', port: a.port } });

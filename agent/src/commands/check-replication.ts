@@ -49,11 +49,14 @@ export async function checkReplication(roleWord: string | undefined, flags: Chec
     const format = formatOf(flags.format ?? 'table');
     const wanted = roleOf(roleWord);
     const limits = limitsOf(flags);
-    const configs = await serversOf(flags, context);
+    const { configs, found } = await serversOf(flags, context);
     const targets = targetsOf(configs, context.surroundings.environment['PGPASSFILE']);
     const options: LookOptions = { clock: context.clock ?? systemClock, enough: tellsEnough, ...context.look };
     const judged = await Promise.all(targets.map(async (target) => judge(await lookAt(target, options), limits, wanted)));
-    return { ...formed(format, judged, limits, wanted), exitCode: exitCodeOf(worstOf(judged.map((one) => one.level))) };
+    const said = formed(format, judged, limits, wanted);
+    if (found && judged.some(({ failure }) => failure?.reason === 'authentication'))
+      said[format === 'table' ? 'output' : 'errors'] += HOW_TO_LOG_IN;
+    return { ...said, exitCode: exitCodeOf(worstOf(judged.map((one) => one.level))) };
   } catch (error) {
     if (!(error instanceof OperationalFailure)) throw error;
     if (flags.format === 'json')
@@ -80,11 +83,19 @@ function formed(format: Format, judged: readonly Judged[], limits: Limits, wante
   return { output, errors: troubles.join('') };
 }
 
-async function serversOf({ url, name, passwordFile }: CheckFlags, { configured }: CheckContext): Promise<PostgresConfig[]> {
+const HOW_TO_LOG_IN =
+  '\nThese servers were found on this machine, and asked as the system user who runs this. Run it as the user postgres (sudo -u postgres …), or make a\n' +
+  'role for it (tidemark-agent postgres setup) and name the server with --url.\n';
+
+/** `found`: they are not configured, but were found on this machine. */
+async function serversOf(
+  { url, name, passwordFile }: CheckFlags,
+  { configured }: CheckContext,
+): Promise<{ configs: PostgresConfig[]; found: boolean }> {
   if (url !== undefined) {
     const refusal = refusePassword(url);
     if (refusal !== undefined) throw new OperationalFailure(`--url: ${refusal}`);
-    return [{ url, name, passwordFile }];
+    return { configs: [{ url, name, passwordFile }], found: false };
   }
   const listed = configured();
   if (name !== undefined) {
@@ -93,15 +104,15 @@ async function serversOf({ url, name, passwordFile }: CheckFlags, { configured }
       throw new OperationalFailure(
         `No server in the configuration is called "${printable(name)}"${listed.length === 0 ? ' (there is none at all)' : `; there are: ${listed.map((one) => targetsOf([one])[0]!.name).join(', ')}`}.`,
       );
-    return chosen;
+    return { configs: chosen, found: false };
   }
-  if (listed.length > 0) return [...listed];
+  if (listed.length > 0) return { configs: [...listed], found: false };
   const found = await discoverServers({ platform: process.platform });
   if (found.length === 0)
     throw new OperationalFailure(
       'Which server? None is configured and none was found on this machine: name it with --url postgresql://ROLE@HOST:5432/postgres.',
     );
-  return found.map((server) => ({ url: urlOf(server), name: server.address, passwordFile }));
+  return { configs: found.map((server) => ({ url: urlOf(server), name: server.address, passwordFile })), found: true };
 }
 
 function formatOf(text: string): Format {

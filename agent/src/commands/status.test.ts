@@ -49,6 +49,19 @@ function ask(json = false): { output: string; exitCode: number } {
 }
 
 describe('status', () => {
+  test('PostgreSQL servers that nobody watches are named with what to run, and are no trouble', () => {
+    put(
+      written({
+        discovered: [{ address: '/run/x/.s.PGSQL.5432', how: 'socket', watched: false, command: 'tidemark-agent postgres setup' }],
+      }),
+    );
+    const { output, exitCode } = ask();
+    expect(exitCode).toBe(STATUS_EXIT.fine);
+    expect(output).toContain(
+      'All is well.\n\n1 PostgreSQL server found here and not watched; to watch:\n  - /run/x/.s.PGSQL.5432: tidemark-agent postgres setup\n',
+    );
+  });
+
   test('all is well', () => {
     put(written());
     const { output, exitCode } = ask();

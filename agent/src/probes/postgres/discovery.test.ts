@@ -1,6 +1,6 @@
 /** Finding servers: what the kernel's files say, what may not be read, what only looks like PostgreSQL, and what is watched already. */
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -238,6 +238,25 @@ describe('servers of a machine', () => {
       { address: '127.0.0.1:5444', how: 'published port', endpoints: [{ host: '127.0.0.1', port: 5444 }] },
     ]);
     expect(asked).toEqual([5444, 5445, 5432]);
+  });
+
+  test('of a user whose processes are hidden: the ports of that user are asked, and not a pooler’s', async () => {
+    const uid = process.getuid?.() === 0 ? 4_711 : process.getuid!();
+    const hidden = { 30: { comm: 'postgres' }, 31: { comm: 'postgres', parent: 30 } };
+    const ports = tcpLine(5433, '1', uid) + tcpLine(5434, '2', uid) + tcpLine(8080, '3', uid + 1);
+    const procfs = procOf(hidden, '', ports);
+    const own = (pid: string): void => chownSync(join(procfs, pid), uid, process.getgid!());
+    own('30');
+    expect(await discoverServers({ platform: 'linux', procfs, asks: asks(5433) })).toMatchObject([
+      { address: '127.0.0.1:5433', how: 'port' },
+    ]);
+    expect(asked).toEqual([5433, 5434, 5432]);
+    mkdirSync(join(procfs, '32'));
+    writeFileSync(join(procfs, '32/comm'), 'pgbouncer\n');
+    own('32');
+    asked.length = 0;
+    await discoverServers({ platform: 'linux', procfs, asks: asks() });
+    expect(asked).toEqual([5432]);
   });
 
   test('the usual port, where nothing else can be known', async () => {
