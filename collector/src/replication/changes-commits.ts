@@ -2,6 +2,7 @@
 import type { PostgresReplication } from '@tidemark/protocol';
 import { documentNow, type Look } from './changes-look.ts';
 import type { SyncNote } from './changes-memory.ts';
+import { settingText } from './server-settings.ts';
 import { iso, secondsOf, spanText } from './words.ts';
 
 /** Reconnecting takes a moment; so does a failing archive command that the server tries again by itself. */
@@ -18,6 +19,8 @@ export function syncChanges(look: Look): void {
   const { memory } = look;
   const at = primary.sighting.upAt ?? look.now;
   const figures = look.figures.synchronous;
+  // Nothing is known of what commits wait for: that is no sign of its end.
+  if (figures === undefined && settingText(primary.sighting.settings, 'synchronous_standby_names') === undefined) return;
   if (memory.sync !== null && memory.sync.primary !== primary.id) memory.sync = null;
   if (figures === undefined || figures.present >= figures.required) {
     if (memory.sync?.missingSaid === true) back(look, memory.sync, at, figures === undefined);

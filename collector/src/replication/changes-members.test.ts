@@ -230,6 +230,16 @@ describe('row 18: synchronous standbys', () => {
     expect(only(world.steps(3), 'sync_standby_back')).toMatchObject({ details: { waitingMax: 3, missingSeconds: 120 } });
   });
 
+  test('they are back when nobody is waited for any more, and not when that is not known', () => {
+    const world = usualWorld();
+    world.synchronous = { required: 1, present: 0, waiting: 0 };
+    only(world.steps(3), 'sync_standby_missing');
+    world.synchronous = undefined;
+    expect(world.steps(5)).toEqual([]);
+    world.standbyNames = '';
+    expect(only(world.steps(5), 'sync_standby_back').text).toMatch(/^a no longer waits for synchronous standbys, after \d+ s; no commit/);
+  });
+
   test('reconnecting for a moment is no event, nor is a primary that is down', () => {
     const world = usualWorld();
     world.synchronous = { required: 1, present: 0, waiting: 1 };

@@ -1,6 +1,7 @@
 /** A cluster made by hand for the tests of changes: servers that report every few seconds, what topology and figures would say of them, and looks at it. */
 import { formatLsn, type PostgresReplication } from '@tidemark/protocol';
 import { changesOf } from './changes.ts';
+import { settings } from './figures-testing.ts';
 import type {
   ChangeMemory,
   ClusterFigures,
@@ -75,6 +76,8 @@ export class World {
   readonly applicationNames = new Map<string, string>();
   splitBrain: SplitBrain | undefined;
   synchronous: ClusterFigures['synchronous'];
+  /** synchronous_standby_names of everyone, as their agents read it; undefined: not read. */
+  standbyNames: string | undefined;
   rpoBytes: number | undefined = 0;
   slotFigures: SlotFigures[] = [];
   /** What is kept of the memory between two looks: as a database would. */
@@ -255,7 +258,7 @@ export class World {
       newest,
       document,
       upAt,
-      settings: undefined,
+      settings: this.standbyNames === undefined ? undefined : settings([`synchronous_standby_names=${this.standbyNames}`]),
     };
   }
 
