@@ -139,7 +139,7 @@ test('what an edge rests on is told on hover, on focus, and goes with Escape', a
     "the primary's own positions",
     '410 MiB',
     '70.0 MiB',
-    'caught up in ~2 min',
+    'caught up in ~3 min',
     'its replication slot',
   ])
     expect(text).toContain(part);

@@ -10,8 +10,8 @@ const HOUR = 3_600;
 const MIB = 2 ** 20;
 const GIB = 2 ** 30;
 
-/** `calm`: one cluster that is well. `mixed`: one of each kind of trouble. `many`: sixty. */
-export type ReplicationScene = 'none' | 'calm' | 'mixed' | 'many';
+/** `calm`: one cluster that is well. `pair`: it and one in trouble. `mixed`: one of each kind of trouble. `many`: sixty. */
+export type ReplicationScene = 'none' | 'calm' | 'pair' | 'mixed' | 'many';
 
 /** A node that an instance may be put on, so that its links lead somewhere. */
 export interface MockHost {
@@ -86,6 +86,7 @@ function paused(making: Making): ReplicationCluster {
         upstream: 'billing-2',
         lag: own,
         edgeLag: lagOf(making, 0, 0, 1.2, { source: 'sender' }),
+        catchup: 'unknown',
       },
       {
         name: 'billing-4',
@@ -433,7 +434,7 @@ export function mockReplication(scene: ReplicationScene, nowMs: number, hosts: r
       ? []
       : [
           calm(making, hosts),
-          ...(scene === 'calm' ? [] : kinds.map((make) => make(making))),
+          ...(scene === 'calm' ? [] : scene === 'pair' ? [paused(making)] : kinds.map((make) => make(making))),
           ...(scene === 'many' ? Array.from({ length: 60 - 1 - kinds.length }, (_, place) => quiet(making, place + 1)) : []),
         ];
   return { at: making.iso(0), clusters };

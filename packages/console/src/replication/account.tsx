@@ -1,7 +1,7 @@
 /** One instance's whole account: what its state rests on, how far behind it is and by what that is known. Shown on hover and focus. */
 import type { ReplicationInstance } from '@tidemark/protocol';
 import type { ComponentChildren, JSX } from 'preact';
-import { formatBytes } from '../format/quantities.ts';
+import { formatBytes, formatDuration } from '../format/quantities.ts';
 import { formatUtc } from '../format/times.ts';
 import { Ago, Clock } from '../look/moment.tsx';
 import { SOURCE_WORDS, catchupText, lagText, upstreamByText } from './words.ts';
@@ -52,7 +52,7 @@ export function Account({ instance, nowMs }: { instance: ReplicationInstance; no
         {instance.transportBytes === null ? null : <Line label="Not received">{formatBytes(instance.transportBytes)}</Line>}
         {instance.replayBytes === null ? null : <Line label="Not replayed">{formatBytes(instance.replayBytes)}</Line>}
         {eta === null ? null : <Line label="Catches up">{eta}</Line>}
-        {instance.delaySeconds === null ? null : <Line label="Delayed by">{instance.delaySeconds} s on purpose</Line>}
+        {instance.delaySeconds === null ? null : <Line label="Delayed by">{formatDuration(instance.delaySeconds)} on purpose</Line>}
         {rate === null ? null : <Line label={instance.role === 'primary' ? 'Writes' : 'Replays'}>{formatBytes(rate)}/s</Line>}
         {instance.upstreamBy === null ? null : <Line label="Follows, by">{upstreamByText(instance.upstreamBy)}</Line>}
         {instance.timeline === null ? null : <Line label="Timeline">{instance.timeline}</Line>}

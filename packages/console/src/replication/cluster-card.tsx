@@ -92,7 +92,13 @@ function summary({ instances }: ReplicationCluster, nowMs: number): string {
   const replicas = instances.filter(({ role }) => role !== 'primary');
   const known = replicas.flatMap(({ lag }) => (lag === null ? [] : [lag]));
   const furthest = known.toSorted((a, b) => (b.upperSeconds ?? Infinity) - (a.upperSeconds ?? Infinity))[0];
-  return `${countOf(replicas.length, 'replica')}${furthest === undefined ? '' : `, ${lagWords(furthest, nowMs).value} behind`}`;
+  const unknown = replicas.length - known.length;
+  const parts = [
+    countOf(replicas.length, 'replica'),
+    ...(furthest === undefined ? [] : [`${lagWords(furthest, nowMs).value} behind`]),
+    ...(unknown === 0 ? [] : [`of ${unknown} not known`]),
+  ];
+  return parts.join(', ');
 }
 
 export function ClusterCard(props: { judged: Judged; open: boolean; alone: boolean; nowMs: number; onToggle: () => void }): JSX.Element {

@@ -1,4 +1,4 @@
-import type { ReplicationCluster } from '@tidemark/protocol';
+import type { ReplicationCluster, ReplicationInstance } from '@tidemark/protocol';
 import { expect, test } from 'vitest';
 import { mockReplication } from '../../dev/mock-replication.ts';
 import { SHIPPED } from '../fleet/bounds.ts';
@@ -36,7 +36,7 @@ test('what a cascade lacks because of its upstream is told of the upstream alone
   expect(words.some((text) => /^warning Replay paused: billing-2 since \d\d:\d\d, 4 min 12 s behind: pg_wal_replay_pause/.test(text))).toBe(
     true,
   );
-  expect(words.some((text) => text === 'warning Behind: billing-4 is 3 min 14 s behind; caught up in ~2 min.')).toBe(true);
+  expect(words.some((text) => text === 'warning Behind: billing-4 is 3 min 14 s behind; caught up in ~3 min.')).toBe(true);
   expect(words[0]).toBe('critical Slot in danger: cdc on billing-1: lost in ~22 min. It keeps 900 MiB.');
 });
 
@@ -70,6 +70,21 @@ test('a lag on the bound is not beyond it; what is unknown is judged by the leas
   expect(problems(withLag(60))).toEqual([]);
   expect(problems(withLag(60.1)).map(({ level }) => level)).toEqual(['warning']);
   expect(problems(withLag(301)).map(({ level }) => level)).toEqual(['critical']);
+});
+
+test('a delay that is wanted is no lag, whatever the replica is doing', () => {
+  const shop = named('shop');
+  const delayed = (state: ReplicationInstance['state'], lowerSeconds: number): ReplicationCluster => ({
+    ...shop,
+    instances: shop.instances.map((each, place) => {
+      if (place !== 3 || each.lag === null) return each;
+      const lag = { ...each.lag, seconds: lowerSeconds, lowerSeconds, upperSeconds: lowerSeconds };
+      return { ...each, state, delaySeconds: 600, lag, edgeLag: lag };
+    }),
+  });
+  for (const state of ['delayed', 'streaming', 'catching_up'] as const) expect(problems(delayed(state, 640))).toEqual([]);
+  expect(problems(delayed('catching_up', 670)).map(({ level }) => level)).toEqual(['warning']);
+  expect(problems(delayed('paused', 640)).map(({ level }) => level)).toEqual(['warning']);
 });
 
 test('a slot that fills the disk presses as the rule has it, and a day ahead not at all', () => {

@@ -3,9 +3,9 @@
  * the collector's; what follows from another problem (a cascade behind a paused replica) is not told a second time. Pure.
  */
 import type { ReplicationCluster, ReplicationEvent, ReplicationInstance, ReplicationLag } from '@tidemark/protocol';
-import { levelOf, type Bounds, type BoundsInForce } from '../fleet/bounds.ts';
+import type { Bounds, BoundsInForce } from '../fleet/bounds.ts';
 import { formatBytes } from '../format/quantities.ts';
-import { catchupText, formatLagSeconds, formatMinute, lagWords, slotWords } from './words.ts';
+import { catchupText, formatLagSeconds, formatMinute, lagLevel, lagWords, slotWords } from './words.ts';
 
 export interface Problem {
   /** Stable while it lasts. */
@@ -103,10 +103,10 @@ function behindText(lag: ReplicationLag | null, nowMs: number): string {
 }
 
 function ofLag(instance: ReplicationInstance, bounds: Bounds, nowMs: number): Problem[] {
-  const { name, state, delaySeconds } = instance;
+  const { name, state } = instance;
   // In a cascade what its upstream lacks is told of the upstream.
   const own = instance.edgeLag ?? instance.lag;
-  const level = levelOf(own === null ? null : own.lowerSeconds - (state === 'delayed' ? (delaySeconds ?? 0) : 0), bounds);
+  const level = lagLevel(own, instance.delaySeconds, bounds);
   const never = instance.catchup === 'never' && state === 'catching_up';
   if (level === 'normal' && !never) return [];
   const eta = catchupText(instance);
@@ -132,7 +132,7 @@ function ofInstance(instance: ReplicationInstance, bounds: Bounds, nowMs: number
   if (known === undefined) return instance.role === 'primary' ? [] : ofLag(instance, bounds, nowMs);
   const [least, title] = known;
   const lag = instance.edgeLag ?? instance.lag;
-  const level = levelOf(lag?.lowerSeconds ?? null, bounds) === 'critical' ? 'critical' : least;
+  const level = lagLevel(lag, instance.delaySeconds, bounds) === 'critical' ? 'critical' : least;
   // Of what has left the history of the others a lag says nothing.
   const tellsLag = lag !== null && lag.upperSeconds !== 0 && state !== 'diverged' && instance.role !== 'primary';
   const behind = tellsLag && !/ behind\b/.test(why) ? `, ${behindText(lag, nowMs)}` : '';

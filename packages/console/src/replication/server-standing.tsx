@@ -1,17 +1,17 @@
 /** On a node's page: where one of its PostgreSQL servers stands in its cluster, and how far behind. Nothing where it is in none. */
 import type { ReplicationCluster, ReplicationInstance } from '@tidemark/protocol';
 import type { JSX } from 'preact';
-import { bounds, levelOf } from '../fleet/bounds.ts';
+import { bounds } from '../fleet/bounds.ts';
 import { countOf } from '../format/quantities.ts';
 import { StateMark } from './marks.tsx';
 import './replication.css';
 import { useReplication } from './use-replication.ts';
-import { CERTAINTY_WORDS, MOODS, catchupText, lagText, lossText } from './words.ts';
+import { CERTAINTY_WORDS, MOODS, catchupText, lagLevel, lagText, lossText } from './words.ts';
 import { clusterPath } from './view.ts';
 
 function OfReplica({ instance, nowMs }: { instance: ReplicationInstance; nowMs: number }): JSX.Element {
   const { lag, edgeLag, upstream, delaySeconds } = instance;
-  const level = levelOf(lag === null ? null : lag.lowerSeconds - (delaySeconds ?? 0), bounds.value.lag);
+  const level = lagLevel(lag, delaySeconds, bounds.value.lag);
   const eta = catchupText(instance);
   const own = edgeLag !== null && lag !== null && edgeLag.seconds !== lag.seconds ? edgeLag : null;
   return (

@@ -1,14 +1,14 @@
 /** The instances and the slots as tables: all that the pictures show, for whoever reads or sorts rather than looks. */
 import { useSignal, type Signal } from '@preact/signals';
-import type { ReplicationCluster, ReplicationInstance } from '@tidemark/protocol';
+import type { ReplicationCluster, ReplicationInstance, ReplicationSlot } from '@tidemark/protocol';
 import type { ComponentChildren, JSX } from 'preact';
-import { bounds, levelOf } from '../fleet/bounds.ts';
+import { bounds } from '../fleet/bounds.ts';
 import { NOTHING, countOf, formatBytes, formatCount, formatDuration } from '../format/quantities.ts';
 import { Ago } from '../look/moment.tsx';
 import { nodePath } from '../router.ts';
 import { SLOT_WORDS, SlotShape, StateMark } from './marks.tsx';
 import { sortedInstances, sortedSlots, type InstanceKey, type InstanceRow, type SlotKey, type SlotRow, type Sorting } from './sorting.ts';
-import { MOODS, catchupText, lagText, lagWords, slotWords, upstreamByText } from './words.ts';
+import { MOODS, catchupText, lagLevel, lagText, lagWords, slotWords, upstreamByText, type SlotMood } from './words.ts';
 import { clusterPath } from './view.ts';
 import './tables.css';
 
@@ -146,7 +146,7 @@ function LagCell({ instance, nowMs }: { instance: ReplicationInstance; nowMs: nu
   const { lag, role } = instance;
   if (role === 'primary') return <td class="number muted">{NOTHING}</td>;
   const words = lagWords(lag, nowMs);
-  const level = levelOf(lag === null ? null : lag.lowerSeconds - (instance.delaySeconds ?? 0), bounds.value.lag);
+  const level = lagLevel(lag, instance.delaySeconds, bounds.value.lag);
   return (
     <td class="number" title={lagText(lag, nowMs)}>
       <span class={level === 'critical' ? 'bad' : level === 'warning' ? 'warn' : lag === null ? 'muted' : undefined}>{words.value}</span>
@@ -224,11 +224,23 @@ const slotColumns = (several: boolean): Column<SlotKey>[] => [
   ...(several ? [{ key: null, title: 'Cluster', aside: true } as const] : []),
   { key: 'status', title: 'Use', hint: 'What is wrong first' },
   { key: 'retained', title: 'Keeps', number: true, largeFirst: true, hint: 'WAL that is kept for it' },
-  { key: 'held', title: 'Oldest of it', number: true, largeFirst: true, hint: 'The age of the oldest WAL it keeps' },
+  { key: 'held', title: 'Oldest WAL', number: true, largeFirst: true, hint: 'The age of the oldest WAL it keeps' },
   { key: null, title: 'Behind', number: true },
   { key: null, title: 'May still be written', number: true, hint: 'Before it is lost' },
   { key: 'lost', title: 'In danger' },
 ];
+
+/** Who uses it, or when that was; in a word where the one above is about something else. */
+function SlotUse({ slot: { usedBy, active, inactiveSince }, mood }: { slot: ReplicationSlot; mood: SlotMood }): JSX.Element | null {
+  if (usedBy !== null) return <>by {usedBy}</>;
+  if (inactiveSince !== null)
+    return (
+      <>
+        last used <Ago at={inactiveSince} />
+      </>
+    );
+  return active === null || mood === 'idle' || mood === 'active' ? null : <>{active ? 'in use' : 'not in use'}</>;
+}
 
 function SlotLine({ row, several, nowMs }: { row: SlotRow; several: boolean; nowMs: number }): JSX.Element {
   const { slot, cluster } = row;
@@ -250,12 +262,7 @@ function SlotLine({ row, several, nowMs }: { row: SlotRow; several: boolean; now
           {SLOT_WORDS[mood]}
         </span>
         <span class="r-under">
-          {slot.usedBy !== null ? `by ${slot.usedBy}` : slot.inactiveSince === null ? (slot.walStatus ?? '') : null}
-          {slot.usedBy === null && slot.inactiveSince !== null ? (
-            <>
-              since <Ago at={slot.inactiveSince} />
-            </>
-          ) : null}
+          <SlotUse slot={slot} mood={mood} />
         </span>
       </td>
       <td class="number">{formatBytes(slot.retainedBytes)}</td>

@@ -6,14 +6,14 @@ import { signal, useSignal, type Signal } from '@preact/signals';
 import type { ReplicationCluster, ReplicationInstance } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useEffect, useId, useMemo, useRef } from 'preact/hooks';
-import { bounds, levelOf } from '../fleet/bounds.ts';
+import { bounds } from '../fleet/bounds.ts';
 import { formatBytes } from '../format/quantities.ts';
 import { nodePath } from '../router.ts';
 import { Account } from './account.tsx';
 import { edgePath, type Box } from './layout.ts';
 import { SLOT_WORDS, SlotShape, StateMark } from './marks.tsx';
 import { MEASURES, pictureOf, type DrawnSlot, type Ghost, type Member, type Picture } from './picture.ts';
-import { catchupText, formatShortMinute, lagWords } from './words.ts';
+import { catchupText, formatShortMinute, isBehind, lagLevel, lagWords } from './words.ts';
 import './topology.css';
 
 const narrow = typeof matchMedia === 'function' ? matchMedia('(max-width: 640px)') : null;
@@ -179,9 +179,12 @@ export function edgeKind(instance: ReplicationInstance): 'flow' | 'held' | 'brok
 
 /** What most of the lag is made of: on its way, or come and not replayed. */
 function backlogText({ transportBytes, replayBytes, lag, edgeLag }: ReplicationInstance): string | null {
+  const own = edgeLag ?? lag;
+  // The backlogs may be of another moment: beside "0 s" they would only puzzle.
+  if (own !== null && !isBehind(own)) return null;
   const [transport, replay] = [transportBytes ?? 0, replayBytes ?? 0];
   if (transport + replay > 0) return transport > replay ? `${formatBytes(transport)} not received` : `${formatBytes(replay)} not replayed`;
-  const bytes = (edgeLag ?? lag)?.bytes ?? null;
+  const bytes = own?.bytes ?? null;
   return bytes === null || bytes === 0 ? null : `${formatBytes(bytes)} of WAL`;
 }
 
@@ -189,7 +192,7 @@ function backlogText({ transportBytes, replayBytes, lag, edgeLag }: ReplicationI
 function EdgeLabel({ instance, teller, nowMs }: { instance: ReplicationInstance; teller: Teller; nowMs: number }): JSX.Element {
   const own = instance.edgeLag ?? instance.lag;
   const { value } = lagWords(own, nowMs);
-  const level = levelOf(own === null ? null : own.lowerSeconds - (instance.delaySeconds ?? 0), bounds.value.lag);
+  const level = lagLevel(own, instance.delaySeconds, bounds.value.lag);
   const unknown = own?.unknownSince ?? null;
   const below =
     (instance.state === 'paused' ? null : catchupText(instance)) ??

@@ -1,6 +1,8 @@
-import type { ReplicationLag } from '@tidemark/protocol';
+import type { ReplicationLag, ReplicationSlot } from '@tidemark/protocol';
 import { expect, test } from 'vitest';
-import { catchupText, formatLagSeconds, formatMinute, lagText, lagWords, lossText } from './words.ts';
+import { slotOf } from '../../dev/mock-cluster.ts';
+import { SHIPPED } from '../fleet/bounds.ts';
+import { catchupText, formatLagSeconds, formatMinute, isBehind, lagText, lagWords, lossText, slotWords } from './words.ts';
 
 const AT = '2026-11-21T14:05:00.000Z';
 const NOW_MS = Date.parse(AT);
@@ -63,12 +65,36 @@ test('the words never claim more than the bounds do', () => {
 
 test('when it has caught up, or that it never will', () => {
   expect(catchupText({ state: 'catching_up', catchup: 'converging', catchupSeconds: 190 })).toBe('caught up in ~3 min');
+  expect(catchupText({ state: 'catching_up', catchup: 'converging', catchupSeconds: 171 })).toBe('caught up in ~3 min');
   expect(catchupText({ state: 'catching_up', catchup: 'converging', catchupSeconds: 0.2 })).toBe('caught up in ~1 s');
   expect(catchupText({ state: 'catching_up', catchup: 'never', catchupSeconds: null })).toBe('never at this rate');
   expect(catchupText({ state: 'catching_up', catchup: 'converging', catchupSeconds: null })).toBeNull();
   expect(catchupText({ state: 'catching_up', catchup: 'caught_up', catchupSeconds: null })).toBeNull();
   expect(catchupText({ state: 'paused', catchup: 'never', catchupSeconds: null })).toBe('not while it is paused');
   expect(catchupText({ state: 'catching_up', catchup: 'unknown', catchupSeconds: 3 })).toBeNull();
+});
+
+test('a slot is taken by what is lost or about to be, the soonest named, and what runs out is rounded down', () => {
+  const slot = slotOf('db-1', 's', { usedBy: null });
+  const words = (parts: Partial<ReplicationSlot>): unknown[] => Object.values(slotWords({ ...slot, ...parts }, SHIPPED.diskFull));
+  expect(words({ active: true })).toEqual(['active', null, null]);
+  expect(words({ active: false, diskFullInSeconds: 90_000 })).toEqual(['idle', null, null]);
+  expect(words({ active: null })).toEqual(['unknown', null, null]);
+  expect(words({ diskFullInSeconds: 14_400 })).toEqual(['danger', 'warning', 'disk full in ~4 h']);
+  expect(words({ diskFullInSeconds: 3_600, lostInSeconds: 1_379 })).toEqual(['danger', 'critical', 'lost in ~22 min']);
+  expect(words({ walStatus: 'unreserved' })).toEqual(['danger', 'critical', 'may be lost at any checkpoint']);
+  expect(words({ walStatus: 'lost', lostInSeconds: 3 })).toEqual(['lost', 'critical', 'lost']);
+  expect(words({ invalidationReason: 'wal_removed' })).toEqual(['lost', 'critical', 'lost: wal removed']);
+});
+
+test('what is not behind has no backlog to speak of', () => {
+  expect([lag(0, 0, 0), lag(0, 0, 2), lag(0.4, 0, 2), lag(0, 0, null), lag(0, 0, 1, AT)].map(isBehind)).toEqual([
+    false,
+    false,
+    true,
+    true,
+    true,
+  ]);
 });
 
 test('what would be lost, and what is', () => {

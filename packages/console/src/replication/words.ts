@@ -10,7 +10,7 @@ import type {
   ReplicationSlot,
   ReplicationState,
 } from '@tidemark/protocol';
-import type { Bounds } from '../fleet/bounds.ts';
+import { levelOf, type Bounds, type Level } from '../fleet/bounds.ts';
 import { formatBytes, formatDuration } from '../format/quantities.ts';
 import { formatClock } from '../format/times.ts';
 
@@ -105,6 +105,15 @@ function boundsWords(lower: number, upper: number): string | null {
   return /^[\d.]+ s$/.test(from) && /^[\d.]+ s$/.test(to) ? `${from.slice(0, -2)}–${to}` : `${from} – ${to}`;
 }
 
+/** Whether a lag is one at all: of the others the words are "0 s" and "≤ 2 s", which are about what was not seen. */
+export const isBehind = ({ seconds, unknownSince, upperSeconds }: ReplicationLag): boolean =>
+  seconds >= NIL_S || unknownSince !== null || upperSeconds === null;
+
+/** How pressing a lag is, by the least that it may be, less a delay that is wanted; as the rules have it. */
+export function lagLevel(lag: ReplicationLag | null, delaySeconds: number | null, bounds: Bounds): Level {
+  return levelOf(lag === null ? null : lag.lowerSeconds - (delaySeconds ?? 0), bounds);
+}
+
 /** A lag in words. Nothing that is unknown ever reads as zero. */
 export function lagWords(lag: ReplicationLag | null, nowMs: number): LagWords {
   if (lag === null) return { value: UNKNOWN, bounds: null, note: null };
@@ -131,7 +140,9 @@ export function catchupText(instance: Pick<ReplicationInstance, 'catchup' | 'cat
   // Of one that stands still "at this rate" is no news.
   if (catchup === 'never') return state === 'paused' ? 'not while it is paused' : 'never at this rate';
   if (catchup !== 'converging' || catchupSeconds === null || !Number.isFinite(catchupSeconds)) return null;
-  return `caught up in ~${formatDuration(Math.max(1, catchupSeconds))}`;
+  // 2 min 51 s is "~3 min": only what runs out is rounded down.
+  const step = catchupSeconds < MINUTE ? 1 : MINUTE;
+  return `caught up in ~${formatDuration(Math.max(1, Math.round(catchupSeconds / step) * step))}`;
 }
 
 export const SOURCE_WORDS: Record<LagSource, string> = {
