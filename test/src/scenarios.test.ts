@@ -12,6 +12,8 @@ import { SCALED_RULES, WatchedCollector } from './scenarios/world/collector.ts';
 
 /** Most of the time they wait: for a server, a report, a timeout. */
 const AT_ONCE = 6;
+/** A test says whether it is so; how soon is measured by `npm run scenarios`. */
+const PATIENCE = 2;
 const ALL_MS = 20 * 60_000;
 const SEED = 7;
 
@@ -42,6 +44,7 @@ beforeAll(async () => {
     seed: SEED,
     atOnce: AT_ONCE,
     compare: false,
+    patience: PATIENCE,
     progress: (line) => void lines.push(line),
     onResult: (result) => outcomes.get(keyOf({ name: result.name, version: result.postgres }))!.resolve(result),
   });

@@ -15,6 +15,7 @@ export interface BatchOptions {
   /** How many run at the same time. */
   atOnce: number;
   compare: boolean;
+  patience?: number;
   trace?: string | undefined;
   progress: (text: string) => void;
   /** Called as each of them ends. */

@@ -52,6 +52,8 @@ export interface RunOptions {
   collector: WatchedCollector;
   /** Asks an exporter as well. */
   compare: boolean;
+  /** By how much longer than the file says may be waited for what has to come true, on a machine that has other things to do; 1 unless told. */
+  patience?: number;
   /** A directory for everything that was published, as JSON lines. */
   trace?: string | undefined;
   progress: (text: string) => void;
@@ -237,7 +239,7 @@ class Run {
 
   /** Resolves with what was published when it came true. */
   async #expect({ withinMs, conditions, text }: Extract<Statement<Verb, Condition>, { kind: 'expect' | 'detect' }>): Promise<string> {
-    const deadline = performance.now() + withinMs;
+    const deadline = performance.now() + withinMs * (this.#options.patience ?? 1);
     for (;;) {
       const look = this.#look(await this.#options.collector.next());
       const judged = await Promise.all(conditions.map((condition) => judgeOne(condition, look)));
