@@ -6,7 +6,17 @@ import { bytesBetween, parseLsn, type ReplicaView } from '@tidemark/protocol';
 import { averageAt, catchupOf, ratesSince, WINDOW_MS, WINDOW_MS_COARSE, type Catchup } from './catchup.ts';
 import { dangerOf, dangerText } from './dangers.ts';
 import { rpoBytesOf, synchronousOf } from './durability.ts';
-import { excessOf, lagOf, lsnAt, standingByAgent, standingBySender, standingWhileDown, type HeadClock, type Standing } from './lag.ts';
+import {
+  excessOf,
+  lagOf,
+  lsnAt,
+  lsnAtMost,
+  standingByAgent,
+  standingBySender,
+  standingWhileDown,
+  type HeadClock,
+  type Standing,
+} from './lag.ts';
 import type {
   ClusterFigures,
   ClusterTopology,
@@ -243,7 +253,8 @@ class Look {
     if (received?.newest !== undefined && replayed?.newest !== undefined) {
       const at = Math.min(received.newest.at, replayed.newest.at);
       const headAt = clock.isHeard ? Math.min(at, clock.head!.newest!.at) : at;
-      const has = lsnAt(received, headAt);
+      // What is written between two samples is not missing: the least that it can be.
+      const has = lsnAtMost(received, headAt);
       const upstream = clock.isHeard ? lsnAt(clock.head, headAt) : furthestOf([clock.head, ...clock.told], headAt);
       return {
         transportBytes: has === undefined || upstream === undefined ? undefined : bytesBetween(has, upstream),

@@ -376,3 +376,18 @@ test('a history that has parted has no lag', () => {
   expect(figures).toMatchObject({ state: 'diverged', lag: undefined, edgeLag: undefined, excess: undefined, transportBytes: undefined });
   expect(figures.catchupMs).toBeUndefined();
 });
+
+test.each([0, 400, 1_900])(
+  'what is written between two samples is no backlog, when the replica was asked %d ms after its primary',
+  (offMs) => {
+    const tracks = new TestTracks();
+    for (let second = 0; second <= 400; second += 2) {
+      tracks.add('head', 'a', at(second), lsn(second));
+      for (const what of ['head', 'replayed'] as const) tracks.add(what, 'b', at(second) + offMs, lsn(second + offMs / 1_000));
+    }
+    const { transportBytes, replayBytes, lag } = pair(tracks, { second: 402 });
+    expect(lag!.lower).toBe(0);
+    expect(transportBytes).toBe(0);
+    expect(replayBytes).toBe(0);
+  },
+);

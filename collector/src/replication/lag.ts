@@ -105,6 +105,12 @@ export function lsnAt(track: Track | undefined, at: number): bigint | undefined 
   return newest !== undefined && at >= newest.at ? newest.lsn : track?.positionAt(at).low;
 }
 
+/** The furthest that a track may have stood at; beyond its newest sample nothing is known, and nothing assumed. */
+export function lsnAtMost(track: Track | undefined, at: number): bigint | undefined {
+  const newest = track?.newest;
+  return newest === undefined || at >= newest.at ? newest?.lsn : (track!.positionAt(at).high ?? newest.lsn);
+}
+
 /** The sample of a track at `limit` or the one before. Without any shortly before it, its newest one. */
 function sampleBefore(track: Track, newest: Position, limit: number): Position {
   if (limit >= newest.at) return newest;
