@@ -143,9 +143,9 @@ export function rememberUnwatched(
     const isOutdated = upAt < own.lastSeenAt;
     const listed = edges.unwatched.filter((one) => one.sender === sender).slice(0, REMEMBERED_MAX);
     const next: Record<InstanceId, UnwatchedMemory> = {};
-    for (const { id, row } of listed) {
+    for (const { id, row, sameAs } of listed) {
       const known = before[id];
-      next[id] = isOutdated && known !== undefined ? known : noteOf(row, { name: names.get(id)!, upAt, known });
+      next[id] = isOutdated && known !== undefined ? known : noteOf(row, { name: names.get(id)!, upAt, known, sameAs });
     }
     for (const one of gone) if (one.sender === sender) next[one.id] = { ...one.known, name: names.get(one.id) ?? one.known.name };
     const { unwatched: _, ...rest } = own;
@@ -155,8 +155,9 @@ export function rememberUnwatched(
 
 function noteOf(
   row: SenderRow,
-  { name, upAt, known }: { name: string; upAt: number; known: UnwatchedMemory | undefined },
+  seen: { name: string; upAt: number; known: UnwatchedMemory | undefined; sameAs: InstanceId | undefined },
 ): UnwatchedMemory {
+  const { name, upAt, known, sameAs } = seen;
   return {
     name,
     kind: row.kind,
@@ -164,6 +165,7 @@ function noteOf(
     address: row.address ?? null,
     slot: row.view.slotName,
     backendStart: row.view.backendStart,
+    ...(sameAs !== undefined && { sameAs }),
     firstSeenAt: Math.min(known?.firstSeenAt ?? upAt, row.startedAt ?? upAt),
     lastSeenAt: Math.max(known?.lastSeenAt ?? upAt, upAt),
   };
@@ -184,5 +186,6 @@ export function goneMember({ id, known, upstream, since }: Gone, name: string, r
     slotUsers: new Map(),
     diverged: undefined,
     goneSince: since,
+    sameAs: known.sameAs,
   };
 }

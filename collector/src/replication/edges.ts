@@ -15,6 +15,8 @@ export interface Unwatched {
   readonly sender: Subject;
   readonly row: SenderRow;
   readonly upstream: Upstream;
+  /** A watched member of another cluster. */
+  readonly sameAs?: InstanceId;
 }
 
 export interface Edges {
@@ -222,18 +224,20 @@ class Search {
       if (standby.role !== 'replica' || this.#upstreams.has(standby.id)) continue;
       const { seeks, memory } = standby;
       const address = addressSought(standby);
-      const connected = seeks.streaming === true;
+      // What goes round in a circle comes from nobody.
+      const isCircling = this.#circling.has(standby);
+      const connected = seeks.streaming === true && !isCircling;
       const relay = this.#unwatchedAt(standby);
       if (relay !== undefined && !this.#leads(relay.sender.id, standby.id)) {
         this.#upstreams.set(standby.id, { id: relay.id, by: seeks.isConnected ? 'address' : 'conninfo', address, connected });
         continue;
       }
-      const last = connected ? undefined : memory?.lastUpstream;
+      const last = connected || isCircling ? undefined : memory?.lastUpstream;
       const known = last !== undefined && this.#subjects.some(({ id }) => id === last) && !this.#leads(last, standby.id) ? last : undefined;
       if (known === undefined && address === undefined) continue;
       const by = known === undefined ? (seeks.isConnected ? 'address' : 'conninfo') : (memory?.lastUpstreamBy ?? 'conninfo');
       this.#upstreams.set(standby.id, { id: known, by, address, connected });
-      if (connected && !this.#circling.has(standby)) this.#strangers.add(standby.id);
+      if (connected) this.#strangers.add(standby.id);
     }
   }
 

@@ -67,6 +67,8 @@ export interface Member {
   readonly slotUsers: ReadonlyMap<string, InstanceId>;
   /** Of one that nobody watches: when its sender, which can tell, last listed it. Absent while it does. */
   readonly goneSince?: number | undefined;
+  /** Of a logical subscriber that is watched as a member of another cluster: which one it is there. */
+  readonly sameAs?: InstanceId | undefined;
   /** Why its history is held to have parted from the primary's; undefined while it has not, or nobody knows. */
   readonly diverged: { readonly forkLsn: bigint | undefined; readonly why: string } | undefined;
   /** The promotions that its history is made of, oldest first, as far as they were seen. */
@@ -150,6 +152,7 @@ export interface UnwatchedMemory {
   readonly address: string | null;
   readonly slot: string | null;
   readonly backendStart: string | null;
+  readonly sameAs?: InstanceId;
   readonly firstSeenAt: number;
   readonly lastSeenAt: number;
 }
@@ -286,6 +289,8 @@ export interface TopologyInput {
   readonly sightings: readonly Sighting[];
   readonly memory: Readonly<Record<InstanceId, MemberMemory>>;
   readonly now: number;
+  /** Members of other clusters that have subscriptions: one of them may be a subscriber here. */
+  readonly subscribers?: readonly Sighting[];
 }
 export interface TopologyResult {
   readonly cluster: ClusterTopology;

@@ -221,24 +221,24 @@ function unwatchedState(evidence: Evidence): Verdict {
   const { member, row, upstreamName, lag, own } = evidence;
   if (member.diverged !== undefined) return { state: 'diverged', why: asSentence(member.diverged.why) };
   const by = upstreamName ?? 'its upstream';
+  const who = member.sameAs === undefined ? 'No agent watches it' : 'Its own agent tells of it in another cluster';
   if (row === undefined && member.goneSince !== undefined)
     return {
       state: 'disconnected',
-      why: `No agent watches it, and ${by} has not listed it since ${momentText(member.goneSince, evidence.now)}.`,
+      why: `${who}, and ${by} has not listed it since ${momentText(member.goneSince, evidence.now)}.`,
     };
-  if (row === undefined) return { state: 'unknown', why: `No agent watches it, and ${by} does not see it now.` };
+  if (row === undefined) return { state: 'unknown', why: `${who}, and ${by} does not see it now.` };
   if (row.state === null)
     return {
       state: 'insufficient_privilege',
-      why: `No agent watches it, and the agent of ${by} may not see more than that it is connected: GRANT pg_monitor to its role.`,
+      why: `${who}, and the agent of ${by} may not see more than that it is connected: GRANT pg_monitor to its role.`,
     };
-  if (row.state !== 'streaming' && row.state !== 'catchup')
-    return { state: 'unknown', why: `No agent watches it; ${by} says "${row.state}".` };
+  if (row.state !== 'streaming' && row.state !== 'catchup') return { state: 'unknown', why: `${who}; ${by} says "${row.state}".` };
   if (row.state === 'catchup' || (own !== undefined && own.lower > CATCHING_UP_MS)) {
     const behind = lag === undefined || lag.lower === 0 ? '' : `, ${spanText(lag.lower)} behind at least`;
-    return { state: 'catching_up', why: `No agent watches it; ${by} says "${row.state}"${behind}.` };
+    return { state: 'catching_up', why: `${who}; ${by} says "${row.state}"${behind}.` };
   }
-  return { state: 'streaming', why: `No agent watches it; ${by} sees it streaming, ${behindText(evidence)}.` };
+  return { state: 'streaming', why: `${who}; ${by} sees it streaming, ${behindText(evidence)}.` };
 }
 
 /** A logical subscriber, in the cluster of its publisher. */

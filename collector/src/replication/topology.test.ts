@@ -235,6 +235,20 @@ describe('links that are cut', () => {
   });
 });
 
+test('two that stream from each other have WAL from nobody, and show no primary', () => {
+  const { world, a, b } = family();
+  world.round();
+  world.stop(a);
+  world.start(a, { follow: b });
+  const evidence = world.round().primaryEvidenceAt;
+  for (let i = 0; i < 6; i += 1) world.round();
+  expect([a.connected, b.connected]).toEqual([true, true]);
+  const cluster = world.look();
+  expect(cluster.primaryEvidenceAt).toBe(evidence);
+  expect(cluster.primary.certainty).toBe('unknown');
+  expect([a, b].map((one) => memberOf(cluster, one).upstream?.connected).toSorted()).toEqual([false, true]);
+});
+
 describe('what is remembered', () => {
   test('an older document never undoes newer knowledge', () => {
     const { world, d } = family();

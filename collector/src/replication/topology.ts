@@ -10,6 +10,7 @@ import { findEdges, type Edges, type Unwatched } from './edges.ts';
 import { remember, type Memories } from './topology-memory.ts';
 import { clusterNameOf } from './topology-names.ts';
 import { subjectsOf, type Subject } from './topology-subject.ts';
+import { subscriberName, watchedSubscriber } from './topology-subscribers.ts';
 import { groupsOf, isStreamedTo, splitBrainOf, verdictOf } from './topology-verdict.ts';
 
 const NONE: ReadonlyMap<string, InstanceId> = new Map();
@@ -18,7 +19,7 @@ const NONE: ReadonlyMap<string, InstanceId> = new Map();
 export function clusterTopology(input: TopologyInput): TopologyResult {
   const subjects = subjectsOf(input);
   const byId = new Map(subjects.map((subject) => [subject.id, subject]));
-  const found = findEdges(subjects);
+  const found = withSubscribers(findEdges(subjects), input);
   const subscribers = subscribersOf(subjects);
   const gone = goneOf(subjects, found, input.now);
   const edges = withGone({ ...found, upstreams: new Map([...found.upstreams, ...subscribers]) }, gone);
@@ -47,6 +48,16 @@ export function clusterTopology(input: TopologyInput): TopologyResult {
     primaryEvidenceAt: evidenceOf(context, main),
   };
   return { cluster, memory };
+}
+
+/** Subscribers that are watched in a cluster of their own are called as they are there. */
+function withSubscribers(edges: Edges, { sightings, subscribers = [] }: TopologyInput): Edges {
+  if (subscribers.length === 0 || edges.unwatched.every(({ row }) => row.kind !== 'logical')) return edges;
+  const unwatched = edges.unwatched.map((one): Unwatched => {
+    const same = watchedSubscriber(one.sender, one.row, subscribers);
+    return same === undefined ? one : { ...one, name: subscriberName(same, [...sightings, ...subscribers]), sameAs: same.id };
+  });
+  return { ...edges, unwatched };
 }
 
 /** Who is gone keeps its place below its sender, and the slot that waits for it. */
@@ -94,7 +105,7 @@ function memberOf(subject: Subject, context: Context): Member {
   };
 }
 
-function unwatchedMember({ id, name, row, sender, upstream }: Unwatched, { edges, roots }: Context): Member {
+function unwatchedMember({ id, name, row, sender, upstream, sameAs }: Unwatched, { edges, roots }: Context): Member {
   const isLogical = row.kind === 'logical';
   return {
     id,
@@ -107,6 +118,7 @@ function unwatchedMember({ id, name, row, sender, upstream }: Unwatched, { edges
     upstream,
     root: roots.get(id),
     slotUsers: NONE,
+    sameAs,
     diverged: undefined,
   };
 }

@@ -346,7 +346,13 @@ export class ReplicationView {
     state.lookedAtMs = clock.monotonicMs();
     const all = [...state.members].flatMap((id) => this.#sightingOf(id) ?? []);
     const { sightings, others } = state.doubles.oncePerServer(all, (id) => state.topologyMemory[id]?.firstSeenAt, now);
-    const { cluster, memory } = clusterTopology({ systemIdentifier, sightings, memory: state.topologyMemory, now });
+    const { cluster, memory } = clusterTopology({
+      systemIdentifier,
+      sightings,
+      memory: state.topologyMemory,
+      now,
+      subscribers: this.#subscribersOutside(systemIdentifier),
+    });
     const figures = figuresOf(cluster, tracks, now);
     state.topologyMemory = memory;
     if (!isUnknown(systemIdentifier)) {
@@ -389,6 +395,17 @@ export class ReplicationView {
       primarySince: state.primary.since,
       at: now,
     };
+  }
+
+  /** Servers of other clusters that have subscriptions: one of them may be what a publisher here sees. */
+  #subscribersOutside(systemIdentifier: string): Sighting[] {
+    const found: Sighting[] = [];
+    for (const { id, cluster, document } of this.#known.values()) {
+      if (cluster === systemIdentifier || (document?.subscriptions ?? []).length === 0) continue;
+      const sighting = this.#sightingOf(id);
+      if (sighting !== undefined) found.push(sighting);
+    }
+    return found;
   }
 
   #sightingOf(id: InstanceId): Sighting | undefined {
