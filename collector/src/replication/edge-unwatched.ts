@@ -31,17 +31,15 @@ export interface Gone {
 export function unwatchedIds(sender: Subject, rows: readonly SenderRow[]): Map<SenderRow, InstanceId> {
   const ids = new Map<SenderRow, InstanceId>();
   const used = new Set<InstanceId>();
-  const known = Object.entries(sender.memory?.unwatched ?? {});
+  const byStart = new Map<string, InstanceId[]>();
+  for (const [id, { backendStart }] of Object.entries(sender.memory?.unwatched ?? {}))
+    if (backendStart !== null) byStart.set(backendStart, [...(byStart.get(backendStart) ?? []), id]);
   for (const row of rows) {
-    const { backendStart } = row.view;
-    if (backendStart === null) continue;
     const base = baseOf(sender, row);
-    const same = known.find(
-      ([id, one]) => one.backendStart === backendStart && !used.has(id) && (id === base || id.startsWith(`${base}#`)),
-    );
+    const same = byStart.get(row.view.backendStart ?? '')?.find((id) => !used.has(id) && isNumbered(id, base));
     if (same === undefined) continue;
-    ids.set(row, same[0]);
-    used.add(same[0]);
+    ids.set(row, same);
+    used.add(same);
   }
   for (const row of rows) {
     if (ids.has(row)) continue;
@@ -53,6 +51,8 @@ export function unwatchedIds(sender: Subject, rows: readonly SenderRow[]): Map<S
   }
   return ids;
 }
+
+const isNumbered = (id: InstanceId, base: InstanceId): boolean => id.startsWith(base) && /^(#\d+)?$/.test(id.slice(base.length));
 
 function baseOf(sender: Subject, row: SenderRow): InstanceId {
   const { applicationName, slotName } = row.view;
