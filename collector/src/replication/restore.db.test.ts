@@ -158,8 +158,8 @@ class Place {
           ],
         },
       ],
-    } as never);
-    expect(answer.committed.flatMap(({ sequences }) => sequences)).toEqual([sequence]);
+    });
+    if (!answer.committed.some(({ sequences }) => sequences.includes(sequence))) throw new Error('The report was not committed.');
   }
 
   async restart(awayMs = 5_000): Promise<number> {
@@ -253,11 +253,10 @@ test('a server that was down all the time is what it was when it was up, however
 test('the questions at a start are answered by indexes', async () => {
   const { it } = await place();
   const asked: { text: string; values: unknown[] }[] = [];
-  const { query } = it.database;
   const listening = {
     query: async (text: string, values: unknown[]) => {
       if (asked.every((one) => one.text !== text)) asked.push({ text, values });
-      return await query.call(it.database, text, values);
+      return await it.database.query(text, values);
     },
   } as unknown as Database;
   await restoreReplication(it.collector.view, listening, (id) => [...it.nodes.values()].find((node) => node.id === id));

@@ -9,10 +9,11 @@ import {
 } from '@tidemark/protocol';
 import type { FastifyInstance } from 'fastify';
 import { Type, type Static } from 'typebox';
+import { isId } from '../incidents/id.ts';
 import type { ReplicationView } from './view.ts';
 
 export interface ReplicationRoutesOptions {
-  readonly view: Pick<ReplicationView, 'page' | 'find'>;
+  readonly view: Pick<ReplicationView, 'page' | 'find' | 'now'>;
   readonly events: {
     list(question: {
       cluster?: string | undefined;
@@ -40,7 +41,9 @@ const PrimaryQuery = Type.Object({
 const EventsQuery = Type.Object({
   cluster: Type.Optional(Name),
   kind: Type.Optional(Type.Union(REPLICATION_EVENT_KINDS.map((kind) => Type.Literal(kind)))),
-  before: Type.Optional(Type.String({ description: 'ISO 8601: only what happened before.' })),
+  before: Type.Optional(
+    Type.String({ description: 'ISO 8601: only what happened before; or the id of an event: what comes after it in the list.' }),
+  ),
   limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000, default: EVENTS_DEFAULT })),
 });
 const PrimaryAnswer = Type.Object({ ...ReplicationPrimary.properties, systemIdentifier: Type.String(), cluster: Type.String() });
@@ -56,8 +59,7 @@ export function replicationRoutes(app: FastifyInstance, { view, events }: Replic
       response: { 200: Replication },
     },
     handler: async ({ query: { cluster } }) => {
-      const page = view.page();
-      return cluster === undefined ? page : { at: page.at, clusters: found(view, cluster) };
+      return cluster === undefined ? view.page() : { at: view.now(), clusters: found(view, cluster) };
     },
   });
 
@@ -79,8 +81,8 @@ export function replicationRoutes(app: FastifyInstance, { view, events }: Replic
       const isKnown = primary.certainty === 'sure' || primary.certainty === 'likely';
       const isAsked = query.is === undefined || [primary.name, primary.node, primary.id].includes(query.is);
       void reply.status(isKnown && isAsked ? 200 : 503).header('cache-control', 'no-store');
-      if (/\bapplication\/json\b/.test(headers.accept ?? '')) return reply.send({ ...primary, systemIdentifier, cluster: name });
-      return reply.type('text/plain; charset=utf-8').send(`${primary.name ?? '-'} ${primary.certainty}\n`);
+      if (prefersJson(headers.accept)) return reply.send({ ...primary, systemIdentifier, cluster: name });
+      return reply.type('text/plain; charset=utf-8').send(`${oneLine(primary.name ?? '-')} ${primary.certainty}\n`);
     },
   });
 
@@ -94,12 +96,33 @@ export function replicationRoutes(app: FastifyInstance, { view, events }: Replic
       response: { 200: Type.Object({ events: Type.Array(ReplicationEvent) }) },
     },
     handler: async ({ query: { cluster, kind, before, limit = EVENTS_DEFAULT } }) => {
-      if (before !== undefined && Number.isNaN(Date.parse(before)))
+      if (before !== undefined && !isId(before) && Number.isNaN(Date.parse(before)))
         throw new ProblemError('query_invalid', `"${before.slice(0, 40)}" is no time: write it like 2026-11-21T03:00:00Z.`);
-      const systemIdentifier = cluster === undefined ? undefined : found(view, cluster)[0]!.systemIdentifier;
+      const systemIdentifier = cluster === undefined ? undefined : identifierOf(view, cluster);
       return { events: [...(await events.list({ cluster: systemIdentifier, kind, before, limit }))] };
     },
   });
+}
+
+/** Text unless JSON is asked for at least as much. */
+function prefersJson(accept: string | undefined): boolean {
+  const weightOf = (type: string): number => {
+    const range = (accept ?? '').split(',').find((one) => one.split(';')[0]!.trim().toLowerCase() === type);
+    if (range === undefined) return 0;
+    const weight = Number(/;\s*q=([\d.]+)/i.exec(range)?.[1] ?? 1);
+    return Number.isFinite(weight) ? weight : 0;
+  };
+  const json = weightOf('application/json');
+  return json > 0 && json >= weightOf('text/plain');
+}
+
+/** Names come from agents, and a line has to stay one. */
+const oneLine = (name: string): string => name.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, '\uFFFD');
+
+/** A cluster that nobody watches any more has a past all the same. */
+function identifierOf(view: ReplicationRoutesOptions['view'], name: string): string {
+  const known = view.find(name);
+  return known.length === 0 && /^\d{10,20}$/.test(name) ? name : onlyOne(view, name).systemIdentifier;
 }
 
 function found(view: ReplicationRoutesOptions['view'], name: string): ReplicationCluster[] {

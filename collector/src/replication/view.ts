@@ -176,6 +176,11 @@ export class ReplicationView {
     this.#tell();
   }
 
+  /** ISO 8601. */
+  now(): string {
+    return new Date(this.#options.clock.wallMs()).toISOString();
+  }
+
   page(): Replication {
     const now = this.#options.clock.wallMs();
     const clusters = [...this.#clusters.values()].flatMap((state) => this.#clusterView(state, now) ?? []);
