@@ -77,6 +77,20 @@ describe('one that its sender lists no more', () => {
     expect(memberOf(world.round(), a).slotUsers.get('far')).toBe(id);
   });
 
+  test('is not kept when it read logical changes and its slot is gone, too', () => {
+    const { world, a, id } = withStranger({ ...row('events', '10.0.7.7', LSN), slotName: 'events', slotType: 'logical' });
+    a.slots.add('events');
+    const [consumer] = a.strangers;
+    a.strangers = [];
+    expect(memberOf(world.round(), id)).toMatchObject({ role: 'subscriber', upstream: { connected: false } });
+    a.strangers = [consumer!];
+    world.round();
+    a.strangers = [];
+    a.slots.delete('events');
+    world.round();
+    expect(unwatched(world)).toEqual([]);
+  });
+
   test('is not said to be gone by a sender that is silent, or may not see', () => {
     const { world, a, id } = withStranger();
     a.privileged = false;

@@ -66,7 +66,10 @@ export function goneOf(subjects: readonly Subject[], { unwatched }: Edges, now: 
     const canTell = sender.current && sender.document?.insufficientPrivilege !== true;
     const returned = new Set(Object.keys(sender.memory?.unwatched ?? {}).flatMap((id) => listed.get(id) ?? []));
     return Object.entries(sender.memory?.unwatched ?? {})
-      .filter(([id, known]) => !listed.has(id) && isKept(known, now) && !isFound(known, sender, subjects, returned))
+      .filter(
+        ([id, known]) =>
+          !listed.has(id) && isKept(known, now) && !(canTell && isDone(known, sender)) && !isFound(known, sender, subjects, returned),
+      )
       .sort(([a, one], [b, other]) => other.lastSeenAt - one.lastSeenAt || (a < b ? -1 : 1))
       .slice(0, GONE_MAX)
       .map(([id, known]): Gone => {
@@ -79,6 +82,11 @@ export function goneOf(subjects: readonly Subject[], { unwatched }: Edges, now: 
 
 function isKept({ firstSeenAt, lastSeenAt }: UnwatchedMemory, now: number): boolean {
   return now - lastSeenAt <= KEEP_GONE_MS && lastSeenAt - firstSeenAt >= PASSES_BY_MS;
+}
+
+/** A logical consumer whose slot is gone as well has ended in order: the slot was temporary, or was dropped. */
+function isDone({ kind, slot }: UnwatchedMemory, { document }: Subject): boolean {
+  return kind === 'logical' && slot !== null && document?.slots.some(({ name }) => name === slot) !== true;
 }
 
 /** Somebody who is there may well be it. In doubt it is: of two stories about one server the one that says that it is gone is wrong. */

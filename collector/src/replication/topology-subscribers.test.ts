@@ -95,6 +95,7 @@ test('the name stays while it is gone', () => {
     expect(look()).toMatchObject([{ name: 'sub', sameAs: '2/main' }]);
   }
   publisher.strangers = [];
+  publisher.slots.add('orders');
   world.pass(10_000);
   world.report(publisher);
   expect(look()).toMatchObject([{ name: 'sub', sameAs: '2/main' }]);
