@@ -11,7 +11,7 @@ import type { Condition, Judgement, Look } from './conditions/index.ts';
 import type { Said, Scenario, Statement } from './language/scenario.ts';
 import { lookAt } from './look.ts';
 import { PeerWatch, type PeerSaid } from './peer/watch.ts';
-import { PublishedLags, type TruthFigures } from './truth/figures.ts';
+import { PublishedLags, type TruthFigures, type WorstMoment } from './truth/figures.ts';
 import type { Verb } from './verbs/index.ts';
 import { hasProgram } from './verbs/servers.ts';
 import type { Published, WatchedCollector } from './world/collector.ts';
@@ -43,6 +43,8 @@ export interface ScenarioResult {
   truth: TruthFigures;
   /** What postgres_exporter said meanwhile. */
   peer?: PeerSaid;
+  /** The moment at which the server that it is about was furthest behind in truth; null when it never was. */
+  worst?: WorstMoment | null;
 }
 
 export interface RunOptions {
@@ -121,7 +123,7 @@ class Run {
     const peer = compare ? await PeerWatch.start(this.#world, scenario.compare) : undefined;
     try {
       await this.#begin();
-      const unsubscribe = collector.subscribe((published) => this.#watch(published));
+      const unsubscribe = collector.subscribe((published) => this.#watch(published, peer));
       try {
         for (const statement of scenario.statements) await this.#perform(statement, peer);
         await pause(AFTERMATH_MS);
@@ -135,6 +137,7 @@ class Run {
     } finally {
       this.#result.seconds = Math.round((performance.now() - this.#beganMs) / 100) / 10;
       this.#result.truth = this.#lags.figures(this.#beganMs);
+      this.#result.worst = this.#lags.worst(scenario.compare, this.#beganMs);
       if (peer !== undefined) this.#result.peer = await peer.stop();
     }
   }
@@ -166,9 +169,9 @@ class Run {
     return lookAt(this.#world, published, ({ id }: ReplicationEvent) => !this.#before.has(id));
   }
 
-  #watch(published: Published): void {
+  #watch(published: Published, peer: PeerWatch | undefined): void {
     const look = this.#look(published);
-    this.#lags.take(look.cluster);
+    this.#lags.take(look.cluster, peer?.latest ?? null);
     this.#trace(look);
     this.#judging = this.#judging.then(async () => {
       for (const statement of this.#nevers) {
@@ -243,7 +246,7 @@ class Run {
     for (;;) {
       const look = this.#look(await this.#options.collector.next());
       const judged = await Promise.all(conditions.map((condition) => judgeOne(condition, look)));
-      const seen = judged.map((judgement) => judgement.seen).join('; ');
+      const seen = [...new Set(judged.map((judgement) => judgement.seen))].join('; ');
       if (judged.every(({ holds }) => holds)) {
         this.#options.progress(`${text}  ✓ ${this.#world.inLetters(seen)}`);
         return seen;

@@ -1,23 +1,31 @@
 /** The page that sets side by side what Tidemark and postgres_exporter said in each scenario; made of the JSON of real runs, never by hand. */
 import { showBytes, showSeconds } from './language/units.ts';
-import type { PeerLook, PeerSaid } from './peer/watch.ts';
+import type { PeerLook } from './peer/watch.ts';
 import type { ReportedScenario, ScenarioReport } from './report.ts';
 
 export const SCENARIO_TABLE = 'docs/explanation/replication-scenarios.md';
 
+/** Less is what any replica is behind. */
+const WORTH_TELLING_SECONDS = 2;
+
 const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\n', ' ');
 
-function peerCell(peer: PeerSaid | null): string {
-  const look = peer?.atDetection;
-  if (peer === null || look === null || look === undefined) return 'not asked';
-  const seconds = (value: number | null): string => (value === null ? 'gone' : showSeconds(value));
-  return [
-    look.up === 1 ? '' : look.up === null ? 'no answer; ' : '`pg_up` 0; ',
-    `${seconds(look.idiomSeconds)} · ${seconds(look.sinceReplaySeconds)} · ${walDiff(look)}`,
-  ].join('');
+const seconds = (value: number | null): string => (value === null ? 'gone' : showSeconds(value));
+
+function peerCell(look: PeerLook | null | undefined): string {
+  if (look === null || look === undefined) return 'not asked';
+  const walDiff = look.walDiffBytes === null ? 'gone' : showBytes(look.walDiffBytes);
+  const up = look.up === 1 ? '' : look.up === null ? 'no answer; ' : '`pg_up` 0; ';
+  return `${up}${seconds(look.idiomSeconds)} · ${seconds(look.sinceReplaySeconds)} · ${walDiff}`;
 }
 
-const walDiff = ({ walDiffBytes }: PeerLook): string => (walDiffBytes === null ? 'gone' : showBytes(walDiffBytes));
+/** What was so, what Tidemark published of that moment, and what the exporter said at it. */
+function worstCell({ worst }: ReportedScenario): string {
+  if (worst === null || worst === undefined || worst.truth[0] < WORTH_TELLING_SECONDS) return '–';
+  const { server, truth, published, peer } = worst;
+  const upper = published.upper === null ? 'more' : showSeconds(published.upper);
+  return `${server} was ${showSeconds(truth[0])} behind. Tidemark: ${showSeconds(published.lower)} to ${upper}. postgres_exporter: ${peerCell(peer)}`;
+}
 
 function row(name: string, runs: readonly ReportedScenario[]): string {
   const shown = runs.findLast(({ detected }) => detected !== undefined) ?? runs.at(-1)!;
@@ -27,7 +35,7 @@ function row(name: string, runs: readonly ReportedScenario[]): string {
   const said = shown.detected === undefined ? 'nothing, as it should' : shown.detected.said;
   const failed = runs.filter(({ passed }) => !passed).map(({ postgres }) => postgres);
   const verdict = failed.length === 0 ? '' : ` **Not as expected on ${failed.join(', ')}.**`;
-  return `| ${shown.design.join(', ')} | ${cell(shown.title)} (\`${name}\`) | ${cell(said)}${verdict} | ${took.join('<br>') || '–'} | ${cell(peerCell(shown.peer))} |`;
+  return `| ${shown.design.join(', ')} | ${cell(shown.title)} (\`${name}\`) | ${cell(said)}${verdict} | ${took.join('<br>') || '–'} | ${cell(peerCell(shown.peer?.atDetection))} | ${cell(worstCell(shown))} |`;
 }
 
 /** The page. `reports` are of different versions, or of later runs, which replace what the earlier said. */
@@ -50,12 +58,12 @@ Each line is a scenario that ran on real PostgreSQL servers: A is the primary, B
 each, and one collector takes their reports. A report is sent every two seconds here; times that are a matter of minutes are
 scaled down. The seconds are from the deed to the moment at which the collector published what was expected.
 
-The last column is what postgres_exporter said of the same server at that moment: its lag as "0 when all that was received is
-replayed" · its lag as "now less the last replayed commit" · bytes behind as the primary sees them. "Gone" means that the series
-was not there.
+The column after that is what postgres_exporter said of the same server at that moment: its lag as "0 when all that was received
+is replayed" · its lag as "now less the last replayed commit" · bytes behind as the primary sees them. "Gone" means that the
+series was not there. The last column is the moment at which the server was furthest behind in truth, and what both said of it.
 
-| # | Scenario | Tidemark said | after | postgres_exporter said |
-|---|---|---|---|---|
+| # | Scenario | Tidemark said | after | postgres_exporter said | at the worst moment |
+|---|---|---|---|---|---|
 ${rows.map(({ name, all }) => row(name, all)).join('\n')}
 
 ## How near to the truth

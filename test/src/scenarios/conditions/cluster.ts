@@ -7,6 +7,9 @@ import { compareBytes } from './instances.ts';
 
 const KINDS = REPLICATION_EVENT_KINDS.join('|');
 
+const showSplit = (cluster: Look['cluster']): string =>
+  cluster === undefined ? 'nothing is published of it' : cluster.splitBrain ? cluster.primary.why : 'no split brain is published';
+
 const eventsOf = (look: Look, values: Values): ReplicationEvent[] => {
   const about = values.maybeText('server');
   return look.events.filter(
@@ -78,20 +81,20 @@ export const CLUSTER_CONDITIONS: readonly Condition[] = [
   {
     form: 'there is split brain',
     means: 'two write the same history apart',
-    test: ({ cluster }) => ({ holds: cluster?.splitBrain === true, seen: `split brain: ${cluster?.splitBrain ?? 'nothing is published'}` }),
+    test: ({ cluster }) => ({ holds: cluster?.splitBrain === true, seen: showSplit(cluster) }),
   },
   {
     form: 'there is no split brain',
     means: 'and there is a cluster of which that is said',
     test: ({ cluster }) => ({
       holds: cluster?.splitBrain === false,
-      seen: `split brain: ${cluster?.splitBrain ?? 'nothing is published'}`,
+      seen: showSplit(cluster),
     }),
   },
   {
     form: 'split brain',
     means: 'the same as "there is split brain", for "never split brain"',
-    test: ({ cluster }) => ({ holds: cluster?.splitBrain === true, seen: `split brain: ${cluster?.splitBrain ?? 'nothing is published'}` }),
+    test: ({ cluster }) => ({ holds: cluster?.splitBrain === true, seen: showSplit(cluster) }),
   },
   {
     form: `event <kind:${KINDS}> [about <server:server>] [with <detail:word> above <bound:number>]`,
@@ -103,7 +106,7 @@ export const CLUSTER_CONDITIONS: readonly Condition[] = [
       });
       return {
         holds: found.length > 0,
-        seen: found[0] === undefined ? showEvents(look) : `event ${found[0].kind}: ${found[0].text} ${JSON.stringify(found[0].details)}`,
+        seen: found[0] === undefined ? showEvents(look) : `event ${found[0].kind}: ${found[0].text}`,
       };
     },
   },

@@ -75,6 +75,11 @@ export class PeerWatch {
     return new PeerWatch(server, program, asked);
   }
 
+  /** The newest look. */
+  get latest(): PeerLook | null {
+    return this.#looks.at(-1) ?? null;
+  }
+
   /** What was expected has just been published. */
   mark(): void {
     this.#marked = this.#looks.at(-1) ?? null;

@@ -1,5 +1,6 @@
 /** Published lags of one scenario, kept while it runs and judged when it is over; and what comes of many of them. */
 import type { ReplicationCluster } from '@tidemark/protocol';
+import type { PeerLook } from '../peer/watch.ts';
 import type { World } from '../world/world.ts';
 import { judge, type PublishedLag, type Verdict } from './judge.ts';
 
@@ -18,16 +19,34 @@ export interface TruthFigures {
   examples: string[];
 }
 
+/** What was said at a moment, beside what was so. Seconds. */
+export interface WorstMoment {
+  readonly server: string;
+  /** Since the scenario's beginning. */
+  readonly atSeconds: number;
+  readonly truth: readonly [low: number, high: number];
+  readonly published: { readonly lower: number; readonly upper: number | null };
+  /** The exporter's newest look by then. */
+  readonly peer: PeerLook | null;
+}
+
+type Sample = PublishedLag & {
+  readonly letter: string;
+  readonly publishedMs: number;
+  readonly text: string;
+  readonly peer: PeerLook | null;
+};
+
 export class PublishedLags {
   readonly #world: World;
-  readonly #samples = new Map<string, PublishedLag & { letter: string; publishedMs: number; text: string }>();
+  readonly #samples = new Map<string, Sample>();
 
   constructor(world: World) {
     this.#world = world;
   }
 
   /** Takes what is published of the cluster now. The same said again is one sample; the same moment corrected is another. */
-  take(cluster: ReplicationCluster | undefined): void {
+  take(cluster: ReplicationCluster | undefined, peer: PeerLook | null): void {
     const steadyLessWallMs = performance.now() - Date.now();
     for (const { node, lag, state } of cluster?.instances ?? []) {
       const letter = node === null ? undefined : this.#world.letterOf(node);
@@ -38,6 +57,7 @@ export class PublishedLags {
         letter,
         at: Date.parse(lag.at) + steadyLessWallMs,
         publishedMs: performance.now(),
+        peer,
         lower: lag.lowerSeconds * 1000,
         upper: lag.upperSeconds === null ? Number.POSITIVE_INFINITY : lag.upperSeconds * 1000,
         text: `${state}, by the ${lag.source}, ${lag.bytes} bytes`,
@@ -48,28 +68,51 @@ export class PublishedLags {
   /** Judges everything taken; `from` is the scenario's beginning. */
   figures(from: number): TruthFigures {
     const figures = noFigures();
-    const { beats, sights } = this.#world.truth;
     for (const sample of this.#samples.values()) {
-      const { letter, at, lower, upper, publishedMs, text } = sample;
-      const root = this.#world.rootAt(letter, at);
-      if (root === letter || at < from) continue;
-      if (this.#world.rootAt(letter, publishedMs) !== root) {
-        // Another history has become the right one meanwhile: what it lacks of the old one is a loss, and no lag.
-        figures.undecided++;
-        continue;
-      }
-      const verdict = judge(sample, root, beats.get(root) ?? [], sights.get(root) ?? [], sights.get(letter) ?? []);
+      const verdict = this.#judge(sample, from);
+      if (verdict === undefined) continue;
+      const { letter, at, lower, upper, text } = sample;
       count(figures, verdict, (upper - lower) / 1000);
       if (verdict.kind.endsWith('outside') && figures.examples.length < EXAMPLES_MAX) {
         const s = (ms: number): string => (ms / 1000).toFixed(3);
         figures.examples.push(
-          `${letter} at ${s(at - from)} s: published ${s(lower)} to ${s(upper)} s (${text}), in truth ${s(verdict.low)} to ${s(verdict.high)} s behind ${root}`,
+          `${letter} at ${s(at - from)} s: published ${s(lower)} to ${s(upper)} s (${text}), in truth ${s(verdict.low)} to ${s(verdict.high)} s behind ${this.#world.rootAt(letter, at)}`,
         );
       }
     }
     return figures;
   }
+
+  /** When a server was furthest behind, of what was published of it. */
+  worst(letter: string, from: number): WorstMoment | null {
+    let worst: WorstMoment | null = null;
+    for (const sample of this.#samples.values()) {
+      const verdict = sample.letter === letter ? this.#judge(sample, from) : undefined;
+      if (verdict === undefined || verdict.kind === 'undecided' || verdict.low / 1000 <= (worst?.truth[0] ?? 0)) continue;
+      worst = {
+        server: letter,
+        atSeconds: round(sample.at - from),
+        truth: [round(verdict.low), round(verdict.high)],
+        published: { lower: round(sample.lower), upper: Number.isFinite(sample.upper) ? round(sample.upper) : null },
+        peer: sample.peer,
+      };
+    }
+    return worst;
+  }
+
+  /** Undefined: it is its own root, or this was before the beginning. */
+  #judge(sample: Sample, from: number): Verdict | undefined {
+    const { letter, at, publishedMs } = sample;
+    const { beats, sights } = this.#world.truth;
+    const root = this.#world.rootAt(letter, at);
+    if (root === letter || at < from) return undefined;
+    // Another history has become the right one meanwhile: what it lacks of the old one is a loss, and no lag.
+    if (this.#world.rootAt(letter, publishedMs) !== root) return { kind: 'undecided', low: 0, high: Number.POSITIVE_INFINITY };
+    return judge(sample, root, beats.get(root) ?? [], sights.get(root) ?? [], sights.get(letter) ?? []);
+  }
 }
+
+const round = (ms: number): number => Math.round(ms / 10) / 100;
 
 const noFigures = (): TruthFigures => ({
   within: 0,
