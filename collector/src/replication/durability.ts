@@ -24,6 +24,8 @@ export function rpoBytesOf(cluster: ClusterTopology, tracks: TrackReader, primar
     .filter(
       (member) => member.role === 'replica' && member.diverged === undefined && (member.root === undefined || member.root === primary.id),
     )
+    // What it has on a later timeline is no WAL of this primary.
+    .filter(({ timeline }) => timeline === undefined || primary.timeline === undefined || timeline <= primary.timeline)
     .flatMap((member) => flushedOf(member, primary, tracks))
     .map(({ at, lsn, isCurrent }) => bytesBetween(lsn, (isCurrent ? lsnAt(head, at) : undefined) ?? newest.lsn));
   return losses.length === 0 ? undefined : Math.min(...losses);

@@ -95,6 +95,16 @@ class Look {
     return clock;
   }
 
+  /**
+   * Of what a member is to be at the end of. One that is on a later timeline than the primary above it follows somebody who has
+   * taken over and has not reported yet: then only what it was told itself is of its history.
+   */
+  #clockAbove(member: Member): HeadClock {
+    const [own, its] = [member.timeline, this.byId(member.root)?.timeline];
+    const isPast = own !== undefined && its !== undefined && own > its;
+    return isPast ? this.#clockOf(undefined, [member], [member]) : this.#rootClock(member.root);
+  }
+
   /** Of the server that a member of a cascade receives from. */
   #edgeClock(member: Member): HeadClock | undefined {
     const upstream = member.upstream?.id;
@@ -181,7 +191,7 @@ class Look {
   memberFigures(member: Member): MemberFigures {
     const { sighting } = member;
     const isReplica = member.role === 'replica' && member.diverged === undefined;
-    const rootClock = this.#rootClock(member.root);
+    const rootClock = this.#clockAbove(member);
     const edgeClock = isReplica ? this.#edgeClock(member) : undefined;
     const standing = isReplica ? this.#standing(member, rootClock) : undefined;
     const lag = member.role === 'subscriber' ? this.#lagOfSubscriber(member) : lagOf(standing, rootClock);

@@ -391,3 +391,21 @@ test.each([0, 400, 1_900])(
     expect(replayBytes).toBe(0);
   },
 );
+
+test('who is on a later timeline than the primary above it is not measured by that one, but by what it was told', () => {
+  const tracks = new TestTracks();
+  // A is gone at 200 with 100 MiB that nobody has; B was promoted and C follows it, which B's agent has not reported yet.
+  tracks.fill('head', 'a', 0, 200, (second) => second);
+  tracks.follow('b', 0, 208, (second) => Math.min(second, 100));
+  tracks.follow('c', 0, 210, (second) => (second < 206 ? Math.min(second, 100) : 101 + (second - 206) / 2));
+  tracks.add('sender', 'c', at(210), lsn(103));
+  const members = [
+    primary('a', at(200), primaryDocument(), { newest: down('refused', null), reportedAt: at(210) }),
+    replica('b', 'a', 'a', sighting('b', replicaDocument({ status: null }), at(208))),
+    replica('c', 'b', 'a', sighting('c', replicaDocument(), at(210)), { timeline: 2 }),
+  ];
+  const { members: figures } = figuresOf(cluster(members), tracks, at(211));
+  expect(figures.get('c')!.lag!.lower).toBe(0);
+  expect(figures.get('c')!.lag!.source).toBe('standby');
+  expect(figures.get('b')!.lag!.lower).toBeGreaterThan(90_000);
+});

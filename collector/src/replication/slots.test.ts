@@ -164,6 +164,16 @@ describe('what the loss of the primary would cost', () => {
     tracks.follow('b', 0, 400, (s) => Math.min(s, 280));
     expect(of(tracks, { silent: true, reportedAt: T0 + 300_000 }).rpoBytes).toBe(20 * MIB);
   });
+  test('what a replica got on a later timeline, of somebody who took over, is none of it', () => {
+    const tracks = tracksOf((s) => Math.min(s, 280));
+    tracks.follow('c', 0, 400, (s) => s);
+    const members = [
+      primary('a', NOW, primaryDocument(), { silent: true }),
+      replica('b', 'a', 'a', sighting('b', replicaDocument(), NOW)),
+      replica('c', 'b', 'a', sighting('c', replicaDocument(), NOW), { timeline: 2 }),
+    ];
+    expect(figuresOf(cluster(members), tracks, NOW).rpoBytes).toBe(120 * MIB);
+  });
   test("by the primary's view where nobody else knows", () => {
     const tracks = new TestTracks();
     tracks.fill('head', 'a', 0, 400, (s) => s);
