@@ -447,7 +447,10 @@ export class ReplicationView {
   #lateBlockOf(id: InstanceId, track: PostgresTrack, at: number): DerivedBlock[] {
     const state = this.#clusters.get(this.#known.get(id)!.cluster);
     const { clock, tracks } = this.#options;
-    if (state?.look === undefined || clock.wallMs() - at > HEAD_KEEP_MS) return [];
+    if (state === undefined || clock.wallMs() - at > HEAD_KEEP_MS) return [];
+    // After a start a backlog is often what comes first.
+    if (state.look === undefined) this.#look(state.systemIdentifier);
+    if (state.look === undefined) return [];
     const { cluster } = state.look;
     const figures = lagThen(id, track, at, { cluster, memory: state.topologyMemory, tracks });
     return figures?.lag === undefined
