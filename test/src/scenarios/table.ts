@@ -20,8 +20,11 @@ function peerCell(look: PeerLook | null | undefined): string {
 }
 
 /** What was so, what Tidemark published of that moment, and what the exporter said at it. */
-function worstCell({ worst }: ReportedScenario): string {
-  if (worst === null || worst === undefined || worst.truth[0] < WORTH_TELLING_SECONDS) return '–';
+function worstCell({ worst, peer: asked }: ReportedScenario): string {
+  if (worst === null || worst === undefined || worst.truth[0] < WORTH_TELLING_SECONDS) {
+    const most = Math.max(asked?.idiomSecondsMax ?? 0, asked?.sinceReplaySecondsMax ?? 0);
+    return most < WORTH_TELLING_SECONDS ? '–' : `${asked!.server} was never behind. postgres_exporter: up to ${showSeconds(most)}`;
+  }
   const { server, truth, published, peer } = worst;
   const upper = published.upper === null ? 'more' : showSeconds(published.upper);
   return `${server} was ${showSeconds(truth[0])} behind. Tidemark: ${showSeconds(published.lower)} to ${upper}. postgres_exporter: ${peerCell(peer)}`;
