@@ -39,9 +39,10 @@ export function lagThen(
 
 /** By the report itself: the last of its samples. */
 function standingIn({ runs }: PostgresTrack, at: number): Position | undefined {
+  // A server is asked while its report is taken: the last answer may come after the report's moment.
   const sample = runs.at(-1)?.samples.at(-1);
   const lsn = parseLsn(sample?.[2]);
-  return sample === undefined || lsn === undefined || !(sample[0] >= 0) ? undefined : { at: at - sample[0], lsn };
+  return sample === undefined || lsn === undefined || !Number.isFinite(sample[0]) ? undefined : { at: at - sample[0], lsn };
 }
 
 /** A track as it ended then. What came after it still says when it came where. */

@@ -496,3 +496,37 @@ describe('what is told of the whole cluster', () => {
 test('what is kept goes through JSON', () => {
   expect(new MemoryKeeper().memoryOf('1')).toEqual({ topology: {}, changes: undefined });
 });
+
+test('a backlog that comes first after a restart, the replica before its primary, brings the lag there was', () => {
+  const { it, a, b } = pair();
+  it.world.write(a);
+  it.round();
+  const late: { at: number; track: ReturnType<typeof trackOf>; document: unknown }[] = [];
+  for (let i = 0; i < 10; i++) {
+    it.pass(2_000);
+    it.world.write(a);
+    // The server was asked when the report was on its way.
+    late.push({ at: it.clock.wallMs() - 40, track: trackOf(b, 2_000), document: it.world.document(b) });
+  }
+  it.pass(70_000);
+  it.restart();
+  const values = late.map(({ at, track: { runs, ...rest }, document }) =>
+    valueOf(
+      it.view.accept(
+        it.reportOf(b, 2_000, {
+          live: false,
+          agoMs: it.clock.wallMs() - at,
+          observations: [
+            observation('postgres.replication', 'main', document),
+            observation('postgres.track', 'main', {
+              ...rest,
+              runs: runs.map((run) => ({ ...run, samples: run.samples.map(([agoMs, ...more]) => [agoMs - 40, ...more]) })),
+            }),
+          ],
+        }),
+      ),
+      LOWER,
+    ),
+  );
+  expect(values).toEqual(late.map(() => 0));
+});
