@@ -25,6 +25,7 @@ const PUBLIC = [
   'GET /add-node',
   'GET /nodes',
   'GET /nodes/*',
+  'GET /replication',
   'GET /assets/*',
   'GET /alerts',
   'GET /alerts/*',

@@ -8,6 +8,7 @@ import { DOCUMENTATION_PAGE, DOCUMENTATION_SCRIPT, DOCUMENTATION_STYLE } from '.
 const TAGS = [
   { name: 'fleet', description: 'Nodes, and how they are now.' },
   { name: 'series', description: 'The past.' },
+  { name: 'replication', description: 'PostgreSQL clusters: who follows whom, how far behind, what happened.' },
   { name: 'prometheus', description: 'For Prometheus.' },
   { name: 'alerts', description: 'What is wrong, what was, and who was told.' },
   { name: 'rules', description: 'What is judged, and by which bounds.' },
