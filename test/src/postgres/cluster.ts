@@ -241,7 +241,7 @@ export class PostgresCluster {
       port: instance.port,
       user: SUPERUSER,
       database,
-      connectionTimeoutMillis: 5_000,
+      connectionTimeoutMillis: 20_000,
       query_timeout: 60_000,
     });
     client.on('error', () => {});

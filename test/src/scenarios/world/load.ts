@@ -72,7 +72,7 @@ function clientOf(instance: PostgresInstance): Client {
     port: instance.port,
     user: 'postgres',
     database: 'postgres',
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: 20_000,
     query_timeout: 30_000,
     application_name: 'load',
     // The load must not hang on a synchronous standby that is missing: the scenario has writers of its own for that.

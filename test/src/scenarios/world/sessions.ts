@@ -87,7 +87,7 @@ function clientOf(instance: PostgresInstance, name: string, user: string): Clien
     port: instance.port,
     user,
     database: 'postgres',
-    connectionTimeoutMillis: 5_000,
+    connectionTimeoutMillis: 20_000,
     application_name: name,
   });
   client.on('error', () => {});
