@@ -71,7 +71,10 @@ function helpOf(command) {
 function agentHelpOf(name) {
   const environment = { ...process.env, NO_COLOR: '1' };
   delete environment.FORCE_COLOR;
-  return execFileSync(process.execPath, [path('agent/dist/main.js'), ...name.split(' '), '--help'], { encoding: 'utf8', env: environment }).trimEnd();
+  return execFileSync(process.execPath, [path('agent/dist/main.js'), ...name.split(' '), '--help'], {
+    encoding: 'utf8',
+    env: environment,
+  }).trimEnd();
 }
 
 /** Those that do something, each with its whole name. */
@@ -120,7 +123,9 @@ what is in force, and where each value comes from.`,
     "## The collector's commands",
     ...commandsOf(program).map(({ name, command }) => helpSection(name, helpOf(command))),
     "## The agent's commands",
-    ...['run', 'collect', 'status', 'check replication', 'postgres setup'].map((name) => helpSection(`tidemark-agent ${name}`, agentHelpOf(name))),
+    ...['run', 'collect', 'status', 'check replication', 'postgres setup'].map((name) =>
+      helpSection(`tidemark-agent ${name}`, agentHelpOf(name)),
+    ),
   );
 }
 

@@ -77,7 +77,9 @@ export const PostgresReplication = Type.Object({
       writtenLsn: Later(MaybeString),
       flushedLsn: Later(MaybeString),
       lastMessageAgoMs: Later(
-        Type.Union([Type.Number(), Type.Null()], { description: "Since anything came from the sender, on the server's own clock; null without a receiver." }),
+        Type.Union([Type.Number(), Type.Null()], {
+          description: "Since anything came from the sender, on the server's own clock; null without a receiver.",
+        }),
       ),
       minRecoveryEndTimeline: Later(MaybeNumber),
     }),
@@ -94,7 +96,9 @@ export const PostgresReplication = Type.Object({
       database: Later(MaybeString),
       plugin: Later(MaybeString),
       activePid: Later(MaybeNumber),
-      safeWalBytes: Later(Type.Union([Type.String(), Type.Null()], { description: 'safe_wal_size: what may be written before it is lost.' })),
+      safeWalBytes: Later(
+        Type.Union([Type.String(), Type.Null()], { description: 'safe_wal_size: what may be written before it is lost.' }),
+      ),
       inactiveSince: Later(MaybeString),
       invalidationReason: Later(MaybeString),
       conflicting: Later(Type.Union([Type.Boolean(), Type.Null()])),
@@ -128,7 +132,9 @@ export const PostgresReplication = Type.Object({
         lastArchivedAt: MaybeString,
         lastFailedAt: MaybeString,
         lastFailedWal: MaybeString,
-        waitingFiles: Type.Union([Type.Number(), Type.Null()], { description: 'Segments that wait to be archived; null when it may not be seen.' }),
+        waitingFiles: Type.Union([Type.Number(), Type.Null()], {
+          description: 'Segments that wait to be archived; null when it may not be seen.',
+        }),
       }),
     ]),
   ),
