@@ -165,7 +165,8 @@ function sendersPart(document: PostgresReplication | undefined): string {
   const rows = document.replicas.map((one) => {
     const behind = bytesBehindOf(document, one);
     const texts = [
-      one.clientAddr ?? 'socket',
+      // Where the role may not see the state, it may not see the address either.
+      one.clientAddr ?? (one.state === null ? null : 'socket'),
       one.applicationName,
       one.state,
       one.syncState,
