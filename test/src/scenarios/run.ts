@@ -123,7 +123,7 @@ class Run {
     const peer = compare ? await PeerWatch.start(this.#world, scenario.compare) : undefined;
     try {
       await this.#begin();
-      const unsubscribe = collector.subscribe((published) => this.#watch(published, peer));
+      const unsubscribe = collector.subscribe((published) => this.#watch(published));
       try {
         for (const statement of scenario.statements) await this.#perform(statement, peer);
         await pause(AFTERMATH_MS);
@@ -137,7 +137,7 @@ class Run {
     } finally {
       this.#result.seconds = Math.round((performance.now() - this.#beganMs) / 100) / 10;
       this.#result.truth = this.#lags.figures(this.#beganMs);
-      this.#result.worst = this.#lags.worst(scenario.compare, this.#beganMs);
+      this.#result.worst = this.#lags.worst(scenario.compare, this.#beganMs, (at) => peer?.nearest(at) ?? null);
       if (peer !== undefined) this.#result.peer = await peer.stop();
     }
   }
@@ -169,9 +169,9 @@ class Run {
     return lookAt(this.#world, published, ({ id }: ReplicationEvent) => !this.#before.has(id));
   }
 
-  #watch(published: Published, peer: PeerWatch | undefined): void {
+  #watch(published: Published): void {
     const look = this.#look(published);
-    this.#lags.take(look.cluster, peer?.latest ?? null);
+    this.#lags.take(look.cluster);
     this.#trace(look);
     this.#judging = this.#judging.then(async () => {
       for (const statement of this.#nevers) {

@@ -12,8 +12,10 @@ const cell = (text: string): string => text.replaceAll('|', '\\|').replaceAll('\
 
 const seconds = (value: number | null): string => (value === null ? 'gone' : showSeconds(value));
 
-function peerCell(look: PeerLook | null | undefined): string {
+function peerCell(look: PeerLook | null | undefined, server: string): string {
   if (look === null || look === undefined) return 'not asked';
+  // A is nobody's replica at first: that nobody has bytes of it to send says nothing.
+  if (server === 'A' && look.walDiffBytes === null) return `${seconds(look.idiomSeconds)} · ${seconds(look.sinceReplaySeconds)}`;
   const walDiff = look.walDiffBytes === null ? 'gone' : showBytes(look.walDiffBytes);
   const up = look.up === 1 ? '' : look.up === null ? 'no answer; ' : '`pg_up` 0; ';
   return `${up}${seconds(look.idiomSeconds)} · ${seconds(look.sinceReplaySeconds)} · ${walDiff}`;
@@ -27,7 +29,7 @@ function worstCell({ worst, peer: asked }: ReportedScenario): string {
   }
   const { server, truth, published, peer } = worst;
   const upper = published.upper === null ? 'more' : showSeconds(published.upper);
-  return `${server} was ${showSeconds(truth[0])} behind. Tidemark: ${showSeconds(published.lower)} to ${upper}. postgres_exporter: ${peerCell(peer)}`;
+  return `${server} was ${showSeconds(truth[0])} behind. Tidemark: ${showSeconds(published.lower)} to ${upper}. postgres_exporter: ${peerCell(peer, server)}`;
 }
 
 function row(name: string, runs: readonly ReportedScenario[]): string {
@@ -38,7 +40,7 @@ function row(name: string, runs: readonly ReportedScenario[]): string {
   const said = shown.detected === undefined ? 'nothing, as it should' : shown.detected.said;
   const failed = runs.filter(({ passed }) => !passed).map(({ postgres }) => postgres);
   const verdict = failed.length === 0 ? '' : ` **Not as expected on ${failed.join(', ')}.**`;
-  return `| ${shown.design.join(', ')} | ${cell(shown.title)} (\`${name}\`) | ${cell(said)}${verdict} | ${took.join('<br>') || '–'} | ${cell(peerCell(shown.peer?.atDetection))} | ${cell(worstCell(shown))} |`;
+  return `| ${shown.design.join(', ') || '–'} | ${cell(shown.title)} (\`${name}\`) | ${cell(said)}${verdict} | ${took.join('<br>') || '–'} | ${cell(peerCell(shown.peer?.atDetection, shown.peer?.server ?? ''))} | ${cell(worstCell(shown))} |`;
 }
 
 /** The page. `reports` are of different versions, or of later runs, which replace what the earlier said. */

@@ -39,6 +39,7 @@ function quantity(text: string, units: Readonly<Record<string, number>>, what: s
 /** "0.4 s", "12 s", "3 min". */
 export function showSeconds(seconds: number): string {
   if (!Number.isFinite(seconds)) return 'for ever';
+  if (seconds >= 7_200) return `${(seconds / 3600).toFixed(1)} h`;
   if (seconds >= 120) return `${(seconds / 60).toFixed(1)} min`;
   return `${seconds >= 10 ? seconds.toFixed(0) : seconds.toFixed(1)} s`;
 }

@@ -75,9 +75,11 @@ export class PeerWatch {
     return new PeerWatch(server, program, asked);
   }
 
-  /** The newest look. */
-  get latest(): PeerLook | null {
-    return this.#looks.at(-1) ?? null;
+  /** The look that is nearest to a moment on the steady clock. */
+  nearest(steadyMs: number): PeerLook | null {
+    const seconds = (steadyMs - this.#from) / 1000;
+    const distance = (look: PeerLook): number => Math.abs(look.atSeconds - seconds);
+    return this.#looks.reduce<PeerLook | null>((best, look) => (best === null || distance(look) < distance(best) ? look : best), null);
   }
 
   /** What was expected has just been published. */

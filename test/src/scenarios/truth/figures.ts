@@ -26,7 +26,7 @@ export interface WorstMoment {
   readonly atSeconds: number;
   readonly truth: readonly [low: number, high: number];
   readonly published: { readonly lower: number; readonly upper: number | null };
-  /** The exporter's newest look by then. */
+  /** The exporter's look that is nearest to it. */
   readonly peer: PeerLook | null;
 }
 
@@ -46,7 +46,7 @@ export class PublishedLags {
   }
 
   /** Takes what is published of the cluster now. The same said again is one sample; the same moment corrected is another. */
-  take(cluster: ReplicationCluster | undefined, peer: PeerLook | null): void {
+  take(cluster: ReplicationCluster | undefined): void {
     const steadyLessWallMs = performance.now() - Date.now();
     for (const { node, lag, state } of cluster?.instances ?? []) {
       const letter = node === null ? undefined : this.#world.letterOf(node);
@@ -57,7 +57,6 @@ export class PublishedLags {
         letter,
         at: Date.parse(lag.at) + steadyLessWallMs,
         publishedMs: performance.now(),
-        peer,
         lower: lag.lowerSeconds * 1000,
         upper: lag.upperSeconds === null ? Number.POSITIVE_INFINITY : lag.upperSeconds * 1000,
         text: `${state}, by the ${lag.source}, ${lag.bytes} bytes`,
@@ -84,7 +83,7 @@ export class PublishedLags {
   }
 
   /** When a server was furthest behind, of what was published of it. */
-  worst(letter: string, from: number): WorstMoment | null {
+  worst(letter: string, from: number, peerAt: (steadyMs: number) => PeerLook | null): WorstMoment | null {
     let worst: WorstMoment | null = null;
     for (const sample of this.#samples.values()) {
       const verdict = sample.letter === letter ? this.#judge(sample, from) : undefined;
@@ -94,7 +93,7 @@ export class PublishedLags {
         atSeconds: round(sample.at - from),
         truth: [round(verdict.low), round(verdict.high)],
         published: { lower: round(sample.lower), upper: Number.isFinite(sample.upper) ? round(sample.upper) : null },
-        peer: sample.peer,
+        peer: peerAt(sample.at),
       };
     }
     return worst;
