@@ -30,12 +30,7 @@ export interface WorstMoment {
   readonly peer: PeerLook | null;
 }
 
-type Sample = PublishedLag & {
-  readonly letter: string;
-  readonly publishedMs: number;
-  readonly text: string;
-  readonly peer: PeerLook | null;
-};
+type Sample = PublishedLag & { readonly letter: string; readonly publishedMs: number; readonly text: string };
 
 export class PublishedLags {
   readonly #world: World;
