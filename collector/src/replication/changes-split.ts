@@ -113,10 +113,11 @@ function figuresOf(split: SplitNote): { text: string; details: Record<string, nu
 const sidesByName = (split: SplitNote) => Object.values(split.sides).toSorted((a, b) => (a.name < b.name ? -1 : 1));
 const fork = (split: SplitNote): string => (split.forkLsn === null ? 'since they parted' : `past ${split.forkLsn}, where they parted`);
 
-/** Said again when somebody joins in, or where they parted becomes known. */
+/** Said again when somebody joins in, where they parted becomes known, or what a side has written is of another order: 16 times as much. */
 function say(look: Look, split: SplitNote, why: string): void {
   const names = sidesByName(split).map(({ name }) => name);
-  const form = JSON.stringify([names, split.forkLsn]);
+  const orders = sidesByName(split).map(({ lsn }) => Math.floor(Math.log2((bytesFrom(split.forkLsn, lsn) ?? 0) + 1) / 4));
+  const form = JSON.stringify([names, split.forkLsn, orders]);
   if (form === split.said) return;
   split.said = form;
   const { text, details } = figuresOf(split);

@@ -84,7 +84,9 @@ function targetOf(config: PostgresConfig, passFile: string): Target {
     clientConfig() {
       // Parsed anew, so that renewed certificates are read. What comes out is given piece by piece: a
       // connection string would override the password with its own, even when it has none.
-      const { host: asParsed, ssl, password } = parse(config.url);
+      const { host: asParsed, ssl, password: found } = parse(config.url);
+      // The library also takes PGPASSWORD: what stands in an environment is read by every process of its user.
+      const password = hasPassword(config.url) ? found : undefined;
       const entry = { hosts: isSocket ? [asParsed, 'localhost'] : [asParsed], port, database, user };
       return {
         host: asParsed,
@@ -102,6 +104,8 @@ function targetOf(config: PostgresConfig, passFile: string): Target {
     },
   };
 }
+
+const hasPassword = (url: string): boolean => /^[a-z]+:\/\/[^/?#@:]*:[^@/?#]+@/i.test(url) || /[?&]password=[^&]/.test(url);
 
 /** Lets the pg library read the URL. A Client that is not connected holds nothing open. */
 function parse(url: string): Client {
