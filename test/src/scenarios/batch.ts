@@ -17,6 +17,8 @@ export interface BatchOptions {
   compare: boolean;
   patience?: number;
   trace?: string | undefined;
+  /** Begins no more, and gives up those that run. */
+  signal?: AbortSignal | undefined;
   progress: (text: string) => void;
   /** Called as each of them ends. */
   onResult?: (result: ScenarioResult) => void;
@@ -27,7 +29,7 @@ export async function runBatch({ planned, atOnce, progress, onResult, ...shared 
   const results: ScenarioResult[] = [];
   let next = 0;
   const work = async (): Promise<void> => {
-    while (next < planned.length) {
+    while (next < planned.length && shared.signal?.aborted !== true) {
       const index = next++;
       const { scenario, version } = planned[index]!;
       const result = await runScenario({
@@ -41,7 +43,8 @@ export async function runBatch({ planned, atOnce, progress, onResult, ...shared 
     }
   };
   await Promise.all(Array.from({ length: Math.max(1, Math.min(atOnce, planned.length)) }, work));
-  return results;
+  // Those that were never begun have left holes.
+  return results.filter((result) => result !== undefined);
 }
 
 /** Each scenario on each of the versions that it is for. */

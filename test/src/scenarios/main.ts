@@ -84,17 +84,23 @@ async function run(chosen: readonly AnyScenario[], settings: Settings): Promise<
   if (planned.length === 0)
     throw new OperationalFailure(`None of these scenarios is for PostgreSQL ${settings.versions.join(', ')}.`, EXIT.usage);
   progress(`${planned.length} scenarios, ${settings.atOnce} at a time; starting a collector`);
+  const stopping = new AbortController();
+  const stop = (): void => {
+    if (!stopping.signal.aborted) progress('stopping: what was built is taken down');
+    stopping.abort(new Error('stopped'));
+  };
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
   const collector = await WatchedCollector.start(settings.unscaled ? {} : SCALED_RULES);
   let results: ScenarioResult[];
   try {
-    results = await runBatch({ ...settings, planned, collector, progress });
+    results = await runBatch({ ...settings, planned, collector, progress, signal: stopping.signal });
   } finally {
     await collector.stop();
   }
   const report = reportOf(results, settings);
   if (settings.json !== undefined) writeFileSync(settings.json, `${JSON.stringify(report, undefined, 2)}\n`);
   say(`\n${summaryOf(report, results)}`);
-  return results.every(({ passed }) => passed) ? EXIT.ok : EXIT.failed;
+  return results.every(({ passed }) => passed) && !stopping.signal.aborted ? EXIT.ok : EXIT.failed;
 }
 
 function summaryOf(report: ScenarioReport, results: readonly ScenarioResult[]): string {

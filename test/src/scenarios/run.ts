@@ -56,6 +56,8 @@ export interface RunOptions {
   compare: boolean;
   /** By how much longer than the file says may be waited for what has to come true, on a machine that has other things to do; 1 unless told. */
   patience?: number;
+  /** Gives up: what was built is taken down, and the scenario has failed. */
+  signal?: AbortSignal | undefined;
   /** A directory for everything that was published, as JSON lines. */
   trace?: string | undefined;
   progress: (text: string) => void;
@@ -191,6 +193,7 @@ class Run {
 
   async #perform(statement: Statement<Verb, Condition>, peer: PeerWatch | undefined): Promise<void> {
     try {
+      this.#options.signal?.throwIfAborted();
       this.#checkNevers();
       switch (statement.kind) {
         case 'do':
@@ -234,7 +237,7 @@ class Run {
   }
 
   async #do({ atMs, verb, text }: Extract<Statement<Verb, Condition>, { kind: 'do' }>): Promise<void> {
-    if (atMs !== undefined) await pause(Math.max(0, this.#beganMs + atMs - performance.now()));
+    if (atMs !== undefined) await pause(Math.max(0, this.#beganMs + atMs - performance.now()), undefined, { signal: this.#options.signal });
     this.#options.progress(text);
     this.#lastDone = { at: performance.now(), text: verb.text };
     await verb.form.run(this.#world, verb.values);
@@ -244,6 +247,7 @@ class Run {
   async #expect({ withinMs, conditions, text }: Extract<Statement<Verb, Condition>, { kind: 'expect' | 'detect' }>): Promise<string> {
     const deadline = performance.now() + withinMs * (this.#options.patience ?? 1);
     for (;;) {
+      this.#options.signal?.throwIfAborted();
       const look = this.#look(await this.#options.collector.next());
       const judged = await Promise.all(conditions.map((condition) => judgeOne(condition, look)));
       const seen = [...new Set(judged.map((judgement) => judgement.seen))].join('; ');
@@ -266,6 +270,7 @@ class Run {
     this.#options.progress(text);
     const until = performance.now() + forMs;
     while (performance.now() < until) {
+      this.#options.signal?.throwIfAborted();
       const look = this.#look(await this.#options.collector.next());
       const judged = await Promise.all(conditions.map((condition) => judgeOne(condition, look)));
       const wrong = judged.filter(({ holds }) => !holds);
