@@ -263,6 +263,7 @@ test('while the database is away: balancers stay, scripts are told, reports are 
     'evaluation healthy',
     'incidents degraded',
     'notification inactive',
+    'replication inactive',
     'agents healthy',
   ]);
   const refused = await add('db2');
