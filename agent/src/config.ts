@@ -94,6 +94,22 @@ export const AGENT_OPTIONS = declareOptions({
     default: [],
     refuseAsFlag: refuseHttpPassword,
   },
+  caFile: {
+    schema: Type.String({ minLength: 1 }),
+    description: "certificate authorities as PEM that vouch for the collector, in place of the machine's own",
+    value: 'file',
+  },
+  certFile: {
+    schema: Type.String({ minLength: 1 }),
+    description: 'certificate as PEM that this agent shows, for mutual TLS',
+    value: 'file',
+  },
+  keyFile: { schema: Type.String({ minLength: 1 }), description: 'its private key as PEM', value: 'file' },
+  proxy: {
+    schema: Type.String({ pattern: '^http://[^/?#@\s]+/?$', wanted: 'http://HOST:PORT' }),
+    description: 'HTTP proxy between this node and the collector',
+    value: 'url',
+  },
   dataDir: { schema: Type.String({ minLength: 1 }), description: 'where reports wait until they are stored', value: 'dir' },
   spoolMegabytes: {
     schema: Type.Number({ minimum: 1, maximum: 102_400, wanted: 'a number of megabytes from 1 to 102400' }),

@@ -44,6 +44,38 @@ export const collectorOptions = declareOptions({
     description: 'what this collector is called from outside: the only address that is ever put into links and commands',
     value: 'url',
   },
+  enrollment: {
+    schema: Type.Union([Type.Literal('open'), Type.Literal('approve'), Type.Literal('token')], { wanted: 'open, approve or token' }),
+    description: 'machines that ask to join without an enrolment token: open lets them in, approve has a person decide, token refuses them',
+    value: 'policy',
+    default: 'approve',
+  },
+  movedTo: {
+    schema: Type.Refine(Type.String({ wanted: 'an http:// or https:// address, for example https://new.example' }), isBaseUrl),
+    description: 'where this collector has moved to: its agents are told, and report there once that address takes them',
+    value: 'url',
+  },
+  tls: {
+    schema: Type.Union([Type.Literal('off'), Type.Literal('files'), Type.Literal('self-made')], { wanted: 'off, files or self-made' }),
+    description:
+      'HTTPS: with the certificate of tlsCert and tlsKey, or with one signed by an authority of its own, which enrolment strings pin',
+    value: 'kind',
+    default: 'off',
+  },
+  tlsCert: { schema: Type.String({ minLength: 1 }), description: 'certificate chain as PEM; read again when it changes', value: 'file' },
+  tlsKey: { schema: Type.String({ minLength: 1 }), description: 'its private key as PEM', value: 'file' },
+  tlsNames: {
+    schema: Type.Array(Type.String({ minLength: 1, maxLength: 253 }), { maxItems: 50 }),
+    description: 'further names and addresses of a self-made certificate (this machine’s own and that of --public-url are in it)',
+    value: 'name',
+    list: true,
+    default: [],
+  },
+  tlsClientCa: {
+    schema: Type.String({ minLength: 1 }),
+    description: 'authorities as PEM whose certificates agents must show (mutual TLS); people and programs need none',
+    value: 'file',
+  },
   dataDir: {
     schema: Type.String({ minLength: 1 }),
     description: 'directory for the admin token and the embedded PostgreSQL',

@@ -1,6 +1,7 @@
 /** What travels between agent, collector and those who ask: one schema gives types, validation and the OpenAPI description. */
 export * from './acknowledgement.ts';
 export * from './alert.ts';
+export * from './enrolment.ts';
 export * from './inventory.ts';
 export * from './layout.ts';
 export * from './limits.ts';

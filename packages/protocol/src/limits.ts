@@ -22,6 +22,8 @@ export const LIMITS = {
   helpChars: 500,
   nodeNameChars: 253,
   tagsPerNode: 32,
+  /** Machines that wait to be approved at one time; more are told to come again. */
+  pendingNodes: 1_000,
   /** A report is live when it was taken at most this long before it was sent; older ones are back-fill. */
   liveAgeMs: 60_000,
   /** Reports older than this, or further in the future than `futureMs`, are refused as absurd. */

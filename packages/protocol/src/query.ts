@@ -1,5 +1,6 @@
 /** What people and programs can ask the collector: the documents behind `/api/telemetry/*`, as schemas that also make the OpenAPI description. */
 import { Type, type Static } from 'typebox';
+import { Claim } from './enrolment.ts';
 import { Labels } from './layout.ts';
 import { Tags } from './report.ts';
 
@@ -82,6 +83,7 @@ export const NodeSummary = Type.Object({
   lastSeenAt: Maybe(Time),
   agentVersion: Maybe(Type.String()),
   intervalSeconds: Maybe(Type.Number()),
+  claim: Type.Optional(Maybe(Claim)),
 });
 export type NodeSummary = Static<typeof NodeSummary>;
 export const NodeList = Type.Object({ nodes: Type.Array(NodeSummary) });

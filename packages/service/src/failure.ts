@@ -16,6 +16,23 @@ export const EXIT = {
   alreadyRunning: 76,
   databaseNewer: 77,
   configuration: 78,
+  // Of an installation; the installers and `tidemark-agent enroll` and `confirm` have them in common (docs/reference/installer.md).
+  unsupportedSystem: 10,
+  glibcTooOld: 11,
+  noRoom: 12,
+  noRights: 13,
+  downloadFailed: 14,
+  checksumWrong: 15,
+  signatureWrong: 16,
+  nameUnknown: 20,
+  connectionRefused: 21,
+  tlsFailed: 22,
+  notACollector: 23,
+  serviceNotStarted: 30,
+  notConfirmed: 31,
+  rolledBack: 32,
+  credentialRejected: 33,
+  installationUnderWay: 34,
 } as const;
 
 export class OperationalFailure extends Error {
