@@ -106,7 +106,7 @@ export const AGENT_OPTIONS = declareOptions({
   },
   keyFile: { schema: Type.String({ minLength: 1 }), description: 'its private key as PEM', value: 'file' },
   proxy: {
-    schema: Type.String({ pattern: '^http://[^/?#@\s]+/?$', wanted: 'http://HOST:PORT' }),
+    schema: Type.String({ pattern: '^http://[^/?#@\\s]+/?$', wanted: 'http://HOST:PORT' }),
     description: 'HTTP proxy between this node and the collector',
     value: 'url',
   },
