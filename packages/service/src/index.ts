@@ -1,6 +1,7 @@
 /** How a process of ours runs: options, lifecycle, log, clock, backoff, files. */
 export * from './backoff.ts';
 export * from './clock.ts';
+export * from './configure.ts';
 export * from './failure.ts';
 export * from './files.ts';
 export * from './lifecycle.ts';
