@@ -45,6 +45,7 @@ const PACKAGES: Record<string, readonly string[]> = {
 /** Inside the collector imports point left only. `collector.ts` is the wiring, `main.ts` and `commands` the program. */
 const COLLECTOR_LAYERS = [
   'db',
+  'backup',
   'fleet/node.ts',
   'stream',
   'http',
