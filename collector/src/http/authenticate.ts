@@ -40,7 +40,7 @@ export interface AuthenticateOptions {
   credentials: Credentials;
   adminToken: AdminToken;
   clock: Clock;
-  /** What the collector is called from outside. With https cookies are marked Secure, and browsers are told to stay with it. */
+  /** What the collector is called from outside. With https browsers are told to stay with it, and cookies are marked Secure. */
   publicUrl: URL | undefined;
 }
 
@@ -163,7 +163,7 @@ export function setSessionCookie(reply: FastifyReply, session: Session, { adminT
     path: '/',
     httpOnly: true,
     sameSite: 'strict',
-    secure: isHttps(publicUrl),
+    secure: isHttps(publicUrl) || reply.request.protocol === 'https',
     maxAge: SESSION_IDLE_MS / 1_000,
   });
 }

@@ -7,7 +7,13 @@ import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import { LIMITS, ProblemError } from '@tidemark/protocol';
 import type { Log } from '@tidemark/service';
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
+import Fastify, {
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  type FastifyServerFactory,
+} from 'fastify';
 import { accessOf, authenticate, isHttps, type AuthenticateOptions } from './authenticate.ts';
 import { jsonBodies } from './body.ts';
 import { answerBrokenRequest } from './broken-request.ts';
@@ -15,10 +21,15 @@ import { documentation } from './documentation.ts';
 import { problemReplies, unroutable } from './problem-reply.ts';
 import { securityHeaders } from './security-headers.ts';
 import { sessionRoutes } from './session-routes.ts';
+import { askForCertificates } from './tls-clients.ts';
+import { httpsServer } from './tls-server.ts';
+import type { ServedTls } from './tls.ts';
 
 export interface ServerOptions extends AuthenticateOptions {
   log: Log;
   version: string;
+  /** HTTPS is spoken with it; without it plain HTTP. */
+  tls?: ServedTls | undefined;
   /** Called after each answer, with what a metric wants to know. */
   onAnswered?: (request: FastifyRequest, status: number, seconds: number) => void;
 }
@@ -35,8 +46,10 @@ const KEEP_ALIVE_MS = 650_000;
 /** Builds the server with what every route shares. Routes are added by the caller, before `ready`. */
 export async function buildServer(options: ServerOptions): Promise<FastifyInstance> {
   const loggerInstance: FastifyBaseLogger = options.log;
+  const https = options.tls === undefined ? undefined : httpsFactory(options.tls);
   const app: FastifyInstance = Fastify({
     loggerInstance,
+    ...(https === undefined ? {} : { serverFactory: https.factory }),
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: false,
     bodyLimit: LIMITS.bodyBytes,
@@ -58,6 +71,8 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   await app.register(cookie);
   setHeaders(app, securityHeaders(isHttps(options.publicUrl)));
   refuseWhileClosing(app);
+  if (https !== undefined) app.addHook('preClose', (done) => (https.dropUnspoken(), done()));
+  if (options.tls?.clientsAreAsked) askForCertificates(app, options.tls);
   authenticate(app, options);
   await limitRates(app);
   await app.register(swagger, documentation.swaggerOptions(options.version));
@@ -71,6 +86,21 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   sessionRoutes(app, options);
   documentation.routes(app);
   return app;
+}
+
+function httpsFactory(tls: ServedTls): { factory: FastifyServerFactory; dropUnspoken: () => void } {
+  let dropUnspoken = (): void => {};
+  const factory: FastifyServerFactory = (handler) => {
+    const made = httpsServer(handler, tls, {
+      headersTimeoutMs: HEADERS_TIMEOUT_MS,
+      requestTimeoutMs: REQUEST_TIMEOUT_MS,
+      keepAliveMs: KEEP_ALIVE_MS,
+      connectionsCheckMs: TIMEOUT_CHECK_MS,
+    });
+    dropUnspoken = made.dropUnspoken;
+    return made.server;
+  };
+  return { factory, dropUnspoken: () => dropUnspoken() };
 }
 
 /** Routes may replace them. Agents look at none of the browsers', and ask by far the most often. */

@@ -19,6 +19,7 @@ export const PROBLEMS = {
   enrollment_token_used_up: { status: 403, title: 'This enrolment token has been used as often as it may' },
   enrollment_token_revoked: { status: 403, title: 'This enrolment token has been revoked' },
   enrollment_token_needed: { status: 403, title: 'This collector takes nodes with an enrolment token only' },
+  client_certificate_needed: { status: 403, title: 'Agents have to show a certificate here' },
   role_insufficient: { status: 403, title: 'This credential may not do that' },
   origin_foreign: { status: 403, title: 'Requests from other sites are not accepted' },
   not_found: { status: 404, title: 'There is nothing at this address' },
