@@ -1,6 +1,16 @@
 /** The collector's options, declared once: flags, environment, file, help and reference page all come from here. */
+import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { LOG_LEVELS, declareOptions, type OptionValues } from '@tidemark/service';
+import {
+  EXIT,
+  LOG_LEVELS,
+  OperationalFailure,
+  codeOf,
+  declareOptions,
+  sentenceOf,
+  type LoadedOptions,
+  type OptionValues,
+} from '@tidemark/service';
 import { Type } from 'typebox';
 import type { ListenAddress } from './http/listen.ts';
 import { channelsOption } from './notify/channels/index.ts';
@@ -90,6 +100,15 @@ export const collectorOptions = declareOptions({
     secret: true,
     refuseAsFlag: refusePassword,
   },
+  databaseUrlFile: {
+    schema: Type.String({ minLength: 1 }),
+    description: 'file that holds the URL of that PostgreSQL, for one with a password in it',
+    value: 'file',
+    check: ({ databaseUrl, databaseUrlFile }) =>
+      databaseUrl === undefined || databaseUrlFile === undefined
+        ? []
+        : [{ path: [], text: 'and databaseUrl are both given; say one of them' }],
+  },
   rawDays: {
     schema: Type.Integer({ minimum: 1, maximum: 3_650, wanted: 'a whole number of days from 1 to 3650' }),
     description: 'days that reports are kept',
@@ -123,6 +142,30 @@ export const collectorOptions = declareOptions({
 });
 
 export type CollectorConfig = OptionValues<typeof collectorOptions>;
+
+/**
+ * The configuration with the database's URL out of its file. Throws an OperationalFailure when there is none in it.
+ * What the file holds is never shown: it comes with a password.
+ */
+export function withDatabaseUrl(loaded: LoadedOptions<CollectorConfig>): LoadedOptions<CollectorConfig> {
+  const { databaseUrlFile: file } = loaded.values;
+  if (file === undefined) return loaded;
+  const fail = (why: string): OperationalFailure =>
+    new OperationalFailure(
+      `The database's URL cannot be read from ${file} (databaseUrlFile, ${loaded.sources['databaseUrlFile']}): ${why}.`,
+      EXIT.configuration,
+    );
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8').trim();
+  } catch (error) {
+    throw fail(
+      codeOf(error) === 'EACCES' ? 'this user may not read it' : codeOf(error) === 'ENOENT' ? 'there is no such file' : sentenceOf(error),
+    );
+  }
+  if (!/^postgres(ql)?:\/\/\S+$/.test(text) || !URL.canParse(text)) throw fail('it does not hold one postgresql:// address');
+  return { ...loaded, values: { ...loaded.values, databaseUrl: text }, sources: { ...loaded.sources, databaseUrl: file } };
+}
 
 /** Takes a `listen` value apart; the schema has checked its form. */
 export function parseListen(listen: string | number): ListenAddress {
