@@ -12,13 +12,14 @@ import {
   type LoadedOptions,
 } from '@tidemark/service';
 import { startCollector } from '../collector.ts';
-import { COLLECTOR_FILE, collectorOptions, localUrl, parseListen, type CollectorConfig } from '../config.ts';
+import { COLLECTOR_FILE, collectorOptions, localUrl, parseListen, withDatabaseUrl, type CollectorConfig } from '../config.ts';
 import { readMigrations } from '../db/migrate.ts';
 import { Database } from '../db/pool.ts';
 import { makeUsable } from '../db/usable.ts';
 import { adminTokenFile, resetAdminToken } from '../http/admin-token.ts';
 import { alertCommands, silenceCommands } from './alerts.ts';
 import { connectTo } from './client.ts';
+import { installationCommands } from './installation.ts';
 import { nodeCommands, tokenCommands, type Terminal } from './nodes.ts';
 import { notifyCommands } from './notify.ts';
 import { ruleCommands } from './rules.ts';
@@ -46,11 +47,13 @@ export function buildProgram(context: ProgramContext): Command {
     .configureOutput({ writeOut: context.out, writeErr: context.err })
     .showHelpAfterError('(--help shows what there is)');
   const load = (command: Command): LoadedOptions<CollectorConfig> =>
-    loadOptions('tidemark-collector', collectorOptions, {
-      flags: command.opts(),
-      environment: context.environment,
-      defaultFile: COLLECTOR_FILE,
-    });
+    withDatabaseUrl(
+      loadOptions('tidemark-collector', collectorOptions, {
+        flags: command.opts(),
+        environment: context.environment,
+        defaultFile: COLLECTOR_FILE,
+      }),
+    );
 
   addOptions(program.command('run').description('run the collector'), collectorOptions)
     .addHelpText(
@@ -76,6 +79,8 @@ Examples:
     .action((_: unknown, command: Command) => {
       context.out(`${printOptions(collectorOptions, load(command))}\n`);
     });
+
+  installationCommands(program, config, { ...context, load });
 
   const token = program.command('token').description('the admin token');
   addOptions(token.command('reset').description('make a new admin token; a running collector takes it up, and all sessions end'), {
