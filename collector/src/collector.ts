@@ -17,6 +17,7 @@ import {
 import type { FastifyInstance } from 'fastify';
 import { schedule } from 'node-cron';
 import { countAlerting, registerAlerting, startAlerting, type Alerting } from './alerting.ts';
+import { refuseHalfRestored } from './backup/index.ts';
 import { collectorOptions, localUrl, parseListen, type CollectorConfig } from './config.ts';
 import { startEmbeddedPostgres, type EmbeddedPostgres } from './db/embedded/index.ts';
 import { readMigrations } from './db/migrate.ts';
@@ -115,6 +116,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
   const listen = parseListen(config.listen);
   await ensureListenable(listen);
   ensureDirectory(config.dataDir, "the collector's data");
+  refuseHalfRestored(config.dataDir);
   const adminToken = new AdminToken(config.dataDir);
   const embedded = config.databaseUrl === undefined ? await startEmbedded(options) : undefined;
   const database = await openDatabase(embedded?.connection ?? { url: config.databaseUrl! }, options, clock);
