@@ -10,7 +10,7 @@ import type { Probe } from './probes/probe.ts';
 import { metric } from './probes/recorder.ts';
 import { openDiskSpool } from './spool/disk-spool.ts';
 import { MemorySpool } from './spool/memory-spool.ts';
-import { createConnections } from './uplink/http-post.ts';
+import { createConnections } from './uplink/connections.ts';
 import { answer, acknowledge, startTestingCollector, type TestingCollector } from './uplink/testing.ts';
 
 const log = createLog('test', 'silent');

@@ -6,6 +6,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Agent as HttpAgent } from 'node:http';
 import {
+  HEADLINE,
   LIMITS,
   POSTGRES_DISCOVERED,
   POSTGRES_REPLICATION,
@@ -83,6 +84,8 @@ export interface AgentState {
   readonly postgres: PostgresStatus[];
   /** PostgreSQL servers of this machine that are not watched. */
   readonly discovered: PostgresDiscovered['servers'];
+  /** File systems in the last report that had any; undefined before the first. */
+  readonly fileSystems: number | undefined;
 }
 
 export interface Agent {
@@ -112,6 +115,7 @@ class RunningAgent implements Agent {
   #lastReportAt: number | undefined;
   #postgres: PostgresStatus[] = [];
   #discovered: PostgresDiscovered['servers'] = [];
+  #fileSystems: number | undefined;
   #turn: Promise<void> = Promise.resolve();
   #stopping = false;
 
@@ -161,6 +165,7 @@ class RunningAgent implements Agent {
       probes: this.#runner.states(),
       postgres: this.#postgres,
       discovered: this.#discovered,
+      fileSystems: this.#fileSystems,
     };
   }
 
@@ -185,6 +190,7 @@ class RunningAgent implements Agent {
     const monotonicMs = Math.round(clock.monotonicMs() * 1000) / 1000;
     const collection = await this.#runner.collect(monotonicMs);
     this.#notePostgres(collection.observations);
+    this.#noteFileSystems(collection);
     const sequence = ++this.#sequence;
     const observations = this.#observations.select(collection.observations, spool.state().lost);
     const parts = [
@@ -204,6 +210,11 @@ class RunningAgent implements Agent {
     const { version, platform, hostname, site, tags, intervalMs } = this.#options.identity;
     const lostReports = this.#options.spool.state().lost;
     return JSON.stringify({ version, platform, hostname, site, tags, intervalSeconds: intervalMs / 1000, lostReports });
+  }
+
+  #noteFileSystems({ blocks }: Collection): void {
+    const [layout] = blocks.filter((block) => block.layout.probe === 'filesystem').map((block) => block.layout);
+    if (layout !== undefined) this.#fileSystems = layout.series.filter(({ name }) => name === HEADLINE.filesystemSizeBytes).length;
   }
 
   #notePostgres(observations: readonly Observation[]): void {

@@ -7,6 +7,7 @@ import { codeOf, declareOptions, EXIT, LOG_LEVELS, OperationalFailure, type Opti
 import { Type } from 'typebox';
 import { HttpEndpointOption, type HttpEndpointConfig } from './probes/http/target.ts';
 import type { PostgresConfig } from './probes/postgres.ts';
+import type { Route } from './uplink/connections.ts';
 
 const TAG_FORM = 'key=value, the key of letters, digits, "_", ".", "-" and beginning with a letter';
 const POSTGRES_URL = '^postgres(ql)?://';
@@ -103,8 +104,16 @@ export const AGENT_OPTIONS = declareOptions({
     schema: Type.String({ minLength: 1 }),
     description: 'certificate as PEM that this agent shows, for mutual TLS',
     value: 'file',
+    check: ({ certFile, keyFile }) =>
+      certFile !== undefined && keyFile === undefined ? [{ path: [], text: 'needs keyFile beside it: its private key' }] : [],
   },
-  keyFile: { schema: Type.String({ minLength: 1 }), description: 'its private key as PEM', value: 'file' },
+  keyFile: {
+    schema: Type.String({ minLength: 1 }),
+    description: 'its private key as PEM',
+    value: 'file',
+    check: ({ certFile, keyFile }) =>
+      keyFile !== undefined && certFile === undefined ? [{ path: [], text: 'needs certFile beside it: the certificate of this key' }] : [],
+  },
   proxy: {
     schema: Type.String({ pattern: '^http://[^/?#@\\s]+/?$', wanted: 'http://HOST:PORT' }),
     description: 'HTTP proxy between this node and the collector',
@@ -156,6 +165,8 @@ export interface AgentConfig {
   readonly site: string | undefined;
   readonly tags: Readonly<Record<string, string>>;
   readonly tokenFile: string | undefined;
+  /** How the collector is reached. */
+  readonly route: Route;
   readonly postgres: readonly PostgresConfig[];
   readonly http: readonly HttpEndpointConfig[];
   readonly dataDir: string;
@@ -185,6 +196,12 @@ export function agentConfig(values: AgentOptionValues, surroundings: Surrounding
     site: values.site,
     tags: values.tag,
     tokenFile: values.tokenFile ?? credentialFile(surroundings),
+    route: {
+      caFile: values.caFile,
+      certFile: values.certFile,
+      keyFile: values.keyFile,
+      proxy: values.proxy === undefined ? undefined : new URL(values.proxy),
+    },
     postgres: values.postgres.map((server) => (typeof server === 'string' ? { url: server } : server)),
     http: values.http.map((endpoint) => (typeof endpoint === 'string' ? { url: endpoint } : endpoint)),
     dataDir: values.dataDir ?? defaultDataDir(surroundings),

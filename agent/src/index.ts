@@ -16,5 +16,5 @@ export { ProbeRunner, type Collection } from './probes/runner.ts';
 export { openDiskSpool, type DiskSpoolOptions } from './spool/disk-spool.ts';
 export { MemorySpool } from './spool/memory-spool.ts';
 export type { NewReport, Spool, SpoolBounds, SpooledReport, SpoolState } from './spool/spool.ts';
-export { createConnections } from './uplink/http-post.ts';
+export { createConnections } from './uplink/connections.ts';
 export type { UplinkPhase, UplinkState } from './uplink/uplink.ts';

@@ -1,10 +1,12 @@
 #!/usr/bin/env node
 /** The program `tidemark-agent`: its command line, and the only place of the agent that reads arguments and environment. */
+import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
-import { addOptions, EXIT, loadOptions, runProgram } from '@tidemark/service';
+import { addOptions, EXIT, loadOptions, runProgram, type LoadedOptions } from '@tidemark/service';
 import { Command, CommanderError } from 'commander';
 import type { CheckFlags } from './commands/check-replication.ts';
+import { addInstalling } from './commands/installing.ts';
 import type { SetupFlags } from './commands/postgres-setup.ts';
 import { AGENT_OPTIONS, agentConfig, defaultConfigFile, type AgentOptionValues, type Surroundings } from './config.ts';
 import type { PostgresConfig } from './probes/postgres.ts';
@@ -29,7 +31,8 @@ async function main(): Promise<number> {
       environment: process.env,
       defaultFile: defaultConfigFile(surroundings),
     }).values;
-  const say = ({ output, exitCode: code }: { output: string; exitCode: number }): void => {
+  const say = ({ output, errors = '', exitCode: code }: { output: string; errors?: string; exitCode: number }): void => {
+    process.stderr.write(errors);
     process.stdout.write(output);
     exitCode = code;
   };
@@ -59,11 +62,9 @@ async function main(): Promise<number> {
       const { status } = await import('./commands/status.ts');
       say(status(options(command), surroundings, Date.now(), command.opts()['json'] === true));
     });
-  addCheck(program, (said) => {
-    process.stderr.write(said.errors);
-    say(said);
-  });
+  addCheck(program, say);
   addPostgres(program, (output) => say({ output, exitCode: EXIT.ok }));
+  addInstalling(program, { version, surroundings, random: () => randomInt(2 ** 32) / 2 ** 32, load: loadConfigured, say });
   try {
     await program.parseAsync(process.argv);
   } catch (error) {
@@ -117,14 +118,18 @@ function addPostgres(program: Command, say: (output: string) => void): void {
     });
 }
 
-/** The PostgreSQL servers of the configuration file and the environment. */
-function configuredServers({ config }: { config?: string }): readonly PostgresConfig[] {
-  const { values } = loadOptions('tidemark-agent', AGENT_OPTIONS, {
+/** The options of the configuration file and the environment. */
+function loadConfigured(config: string | undefined): LoadedOptions<AgentOptionValues> {
+  return loadOptions('tidemark-agent', AGENT_OPTIONS, {
     flags: config === undefined ? {} : { config },
     environment: process.env,
     defaultFile: defaultConfigFile(surroundings),
   });
-  return agentConfig(values, surroundings).postgres;
+}
+
+/** The PostgreSQL servers that are configured. */
+function configuredServers({ config }: { config?: string }): readonly PostgresConfig[] {
+  return agentConfig(loadConfigured(config).values, surroundings).postgres;
 }
 
 const CHECK_EXAMPLES = `

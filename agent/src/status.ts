@@ -43,6 +43,8 @@ export interface AgentStatus {
   postgres: PostgresStatus[];
   /** PostgreSQL servers of this machine that are not watched; earlier agents did not look for them. */
   discovered?: PostgresDiscovered['servers'];
+  /** File systems that are watched; earlier agents did not say. */
+  fileSystems?: number | undefined;
 }
 
 /** The status a running agent wrote last, or undefined when there is none that can be read. */

@@ -49,6 +49,7 @@ const COLLECTOR_LAYERS = [
   'fleet/node.ts',
   'stream',
   'http',
+  'downloads',
   'health',
   'fleet',
   'reports',
@@ -72,7 +73,7 @@ const COLLECTOR_LAYERS = [
   'main.ts',
 ];
 /** Inside the agent likewise. */
-const AGENT_LAYERS = ['probes', 'spool', 'uplink', 'config.ts', 'status.ts', 'agent.ts', 'commands', 'main.ts'];
+const AGENT_LAYERS = ['probes', 'spool', 'uplink', 'config.ts', 'enrolment', 'status.ts', 'agent.ts', 'commands', 'main.ts'];
 
 function layerOf(layers: readonly string[], path: string): number {
   const exact = layers.indexOf(path);

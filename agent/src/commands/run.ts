@@ -18,12 +18,16 @@ import { createProbes } from '../probes/index.ts';
 import { createHttpProbes } from '../probes/http.ts';
 import { createPostgresProbes } from '../probes/postgres.ts';
 import { discoveryProbe } from '../probes/postgres/discovery-probe.ts';
+import { createHostLink } from '../probes/windows/host-link.ts';
 import { openDiskSpool } from '../spool/disk-spool.ts';
 import { lockDataDir } from '../spool/lock.ts';
 import { StatusFile, type AgentStatus } from '../status.ts';
+import { stopWithHost } from './service-host.ts';
 
 /** Flushing, closing connections and the spool all have their own, shorter bounds. */
 const STOP_TIMEOUT_MS = 6_000;
+/** Set by the Windows service host: the name of its pipe. */
+const HOST_PIPE = 'TIDEMARK_HOST_PIPE';
 
 export interface RunContext {
   readonly version: string;
@@ -47,6 +51,7 @@ export function run(values: AgentOptionValues, context: RunContext): Promise<num
   const unlock = lockDataDir(dataDir);
   return runUntilStopped({ log, stopTimeoutMs: STOP_TIMEOUT_MS }, async (lifecycle) => {
     lifecycle.onStop('lock', unlock);
+    stopWithHost(context.surroundings.environment[HOST_PIPE], lifecycle, process.stdin);
     const { agent, status } = assemble(config, server, token, context, log);
     lifecycle.onStop('status', () => status.close());
     lifecycle.onStop('agent', () => agent.stop());
@@ -82,6 +87,7 @@ function assemble(
   });
   const http = createHttpProbes(config.http, { version, clock });
   const discovery = discoveryProbe({ platform, watched: config.postgres, log: log.child({ component: 'postgres' }) });
+  const host = createHostLink(environment[HOST_PIPE]);
   const status = new StatusFile(config.dataDir, () => statusOf(agent, config, server, version), log);
   const agent = createAgent({
     identity: {
@@ -94,7 +100,7 @@ function assemble(
     },
     server,
     token,
-    probes: (figures) => createProbes({ platform, clock, extra: [...postgres, discovery, ...http], ...figures }),
+    probes: (figures) => createProbes({ platform, clock, host, extra: [...postgres, discovery, ...http], ...figures }),
     spool,
     clock,
     random: () => randomInt(2 ** 32) / 2 ** 32,
@@ -124,7 +130,7 @@ function tokenSource({ tokenFile }: AgentConfig, { surroundings }: RunContext, l
 }
 
 function statusOf(agent: Agent, config: AgentConfig, server: URL, version: string): AgentStatus {
-  const { startedAt, lastReportAt, uplink, spool, probes, postgres, discovered } = agent.state();
+  const { startedAt, lastReportAt, uplink, spool, probes, postgres, discovered, fileSystems } = agent.state();
   return {
     version,
     pid: process.pid,
@@ -139,5 +145,6 @@ function statusOf(agent: Agent, config: AgentConfig, server: URL, version: strin
     probes,
     postgres,
     discovered,
+    fileSystems,
   };
 }

@@ -97,6 +97,7 @@ export function connectionTrouble(code: string | undefined, message: string, ser
       return `there is no route to ${where}`;
     case 'ETIMEDOUT':
     case 'TIDEMARK_TIMEOUT':
+    case 'TIDEMARK_NO_ANSWER':
       return `${where} does not answer in time`;
     case 'ECONNRESET':
     case 'EPIPE':
@@ -105,7 +106,7 @@ export function connectionTrouble(code: string | undefined, message: string, ser
     case 'SELF_SIGNED_CERT_IN_CHAIN':
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
     case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
-      return `the certificate of ${where} is not signed by an authority this machine trusts (NODE_EXTRA_CA_CERTS names one more)`;
+      return `the certificate of ${where} is not signed by an authority that is trusted here (caFile names one)`;
     case 'CERT_HAS_EXPIRED':
       return `the certificate of ${where} has expired`;
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
@@ -113,7 +114,22 @@ export function connectionTrouble(code: string | undefined, message: string, ser
     case 'EPROTO':
     case 'ERR_SSL_WRONG_VERSION_NUMBER':
       return `${where} does not speak TLS: use http:// or the port that does`;
+    case 'TIDEMARK_PROXY':
+    case 'TIDEMARK_FILE':
+      return message;
     default:
-      return `${where}: ${message}`;
+      return aboutOurCertificate(code, message, where) ?? `${where}: ${message}`;
   }
+}
+
+/** What the other side said of the certificate that this agent shows; undefined when it was about something else. */
+function aboutOurCertificate(code: string | undefined, message: string, where: string): string | undefined {
+  const alert =
+    /ALERT_([A-Z_]+)$/.exec(code ?? '')?.[1] ?? /alert ([a-z ]+?)(?::|$)/.exec(message)?.[1]?.toUpperCase().replaceAll(' ', '_');
+  if (alert === undefined) return undefined;
+  if (alert === 'CERTIFICATE_REQUIRED') return `${where} asks for a certificate of this agent: name one with certFile and keyFile`;
+  if (alert === 'HANDSHAKE_FAILURE')
+    return `${where} refuses the TLS connection; it may ask for a certificate of this agent (certFile and keyFile)`;
+  if (!/CERT|UNKNOWN_CA|ACCESS_DENIED/.test(alert)) return undefined;
+  return `${where} does not accept the certificate of this agent that certFile names (${alert.toLowerCase().replaceAll('_', ' ')})`;
 }

@@ -1,19 +1,20 @@
 /**
- * One POST with node:http(s), which leaves half the memory behind that fetch does: bounded in time and in
+ * One request with node:http(s), which leaves half the memory behind that fetch does: bounded in time and in
  * the size of the answer, over a kept-alive connection. A connection that the other side closed while it
  * was idle is replaced once, silently: our requests may be repeated.
  */
 import {
-  Agent as HttpAgent,
+  type Agent as HttpAgent,
   request as httpRequest,
   type ClientRequest,
   type IncomingMessage,
   type OutgoingHttpHeaders,
   type RequestOptions,
 } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { request as httpsRequest } from 'node:https';
 import { urlToHttpOptions } from 'node:url';
 import { codeOf } from '@tidemark/service';
+import { failure } from './connections.ts';
 
 /** Until a connection stands, its TLS included, and until the whole answer is here. */
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -34,16 +35,7 @@ export interface PostTimeouts {
 
 export const POST_TIMEOUTS: PostTimeouts = { connectMs: CONNECT_TIMEOUT_MS, answerMs: ANSWER_TIMEOUT_MS };
 
-/**
- * Kept-alive connections to a collector: between two reports of any interval up to a minute or so a connection
- * stays, longer ones connect anew. `sockets` is for agents that share them.
- */
-export function createConnections(server: URL, sockets = 1): HttpAgent {
-  const options = { keepAlive: true, maxSockets: sockets, maxFreeSockets: sockets, scheduling: 'lifo' as const };
-  return server.protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options);
-}
-
-/** Posts to one address, one request at a time. */
+/** Posts to one address, or reads what is there, one request at a time. */
 export class Poster {
   readonly #secure: boolean;
   readonly #target: RequestOptions;
@@ -55,15 +47,27 @@ export class Poster {
     this.#secure = url.protocol === 'https:';
     // Taken apart once: node would do it with every request.
     const { protocol, hostname, port, path } = urlToHttpOptions(url);
-    this.#target = { protocol, hostname, port, path, method: 'POST', agent: connections };
+    this.#target = { protocol, hostname, port, path, agent: connections };
     this.#timeouts = timeouts;
   }
 
-  /** Rejects with the system's error, or with one whose code is TIDEMARK_TIMEOUT, TIDEMARK_ANSWER_TOO_LARGE or TIDEMARK_ABORTED. */
-  async post(headers: OutgoingHttpHeaders, body: Buffer): Promise<Answer> {
+  /**
+   * Rejects with the system's error, or with one whose code is TIDEMARK_TIMEOUT (no connection), TIDEMARK_NO_ANSWER, TIDEMARK_ANSWER_TOO_LARGE,
+   * TIDEMARK_PROXY, TIDEMARK_FILE or TIDEMARK_ABORTED.
+   */
+  post(headers: OutgoingHttpHeaders, body: Buffer): Promise<Answer> {
+    return this.#ask('POST', { 'content-type': 'application/json', 'content-length': body.length, ...headers }, body);
+  }
+
+  /** Rejects as `post` does. */
+  get(): Promise<Answer> {
+    return this.#ask('GET', {}, undefined);
+  }
+
+  async #ask(method: string, headers: OutgoingHttpHeaders, body: Buffer | undefined): Promise<Answer> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.#once(headers, body);
+        return await this.#once(method, headers, body);
       } catch (error) {
         const code = codeOf(error);
         if (attempt > 1 || this.#request?.reusedSocket !== true || (code !== 'ECONNRESET' && code !== 'EPIPE')) throw error;
@@ -77,14 +81,14 @@ export class Poster {
     this.#request?.destroy(failure('TIDEMARK_ABORTED', 'given up'));
   }
 
-  #once(headers: OutgoingHttpHeaders, body: Buffer): Promise<Answer> {
+  #once(method: string, headers: OutgoingHttpHeaders, body: Buffer | undefined): Promise<Answer> {
     return new Promise<Answer>((resolve, reject) => {
       if (this.#aborted) throw failure('TIDEMARK_ABORTED', 'given up');
       const send = this.#secure ? httpsRequest : httpRequest;
-      const request = send({ ...this.#target, headers: { 'content-type': 'application/json', 'content-length': body.length, ...headers } });
+      const request = send({ ...this.#target, method, headers });
       this.#request = request;
-      const late = (what: string): void => void request.destroy(failure('TIDEMARK_TIMEOUT', what));
-      let timer = setTimeout(late, this.#timeouts.answerMs, 'no answer');
+      const late = (code: string, what: string): void => void request.destroy(failure(code, what));
+      let timer = setTimeout(late, this.#timeouts.answerMs, 'TIDEMARK_NO_ANSWER', 'no answer');
       const fail = (error: Error): void => {
         clearTimeout(timer);
         reject(error);
@@ -92,10 +96,10 @@ export class Poster {
       request.once('socket', (socket) => {
         if (request.reusedSocket || (!socket.connecting && !this.#secure)) return;
         clearTimeout(timer);
-        timer = setTimeout(late, this.#timeouts.connectMs, 'no connection');
+        timer = setTimeout(late, this.#timeouts.connectMs, 'TIDEMARK_TIMEOUT', 'no connection');
         socket.once(this.#secure ? 'secureConnect' : 'connect', () => {
           clearTimeout(timer);
-          timer = setTimeout(late, this.#timeouts.answerMs, 'no answer');
+          timer = setTimeout(late, this.#timeouts.answerMs, 'TIDEMARK_NO_ANSWER', 'no answer');
         });
       });
       request.once('error', fail);
@@ -131,8 +135,4 @@ function readAnswer(response: IncomingMessage, done: (answer: Answer) => void, f
       text: Buffer.concat(chunks).toString('utf8'),
     });
   });
-}
-
-function failure(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code });
 }

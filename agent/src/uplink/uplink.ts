@@ -12,12 +12,13 @@
  *                           └ 400, 422 of ours      halves, until the one report that is refused is found and given up
  */
 import type { Agent as HttpAgent } from 'node:http';
-import { LIMITS, REPORTS_PATH } from '@tidemark/protocol';
+import { LIMITS, REPORTS_PATH, type EnrollAnswer } from '@tidemark/protocol';
 import { backoffMs, codeOf, sentenceOf, type BackoffBounds, type Clock, type Log } from '@tidemark/service';
 import type { Spool, SpooledReport } from '../spool/spool.ts';
 import { connectionTrouble, parseAcknowledgement, parseProblem, POISON, type ReceivedAcknowledgement } from './answer.ts';
 import { ClockOffset } from './clock-offset.ts';
-import { createConnections, Poster, type Answer, type PostTimeouts } from './http-post.ts';
+import { createConnections } from './connections.ts';
+import { Poster, type Answer, type PostTimeouts } from './http-post.ts';
 import { LayoutLedger } from './layout-ledger.ts';
 import { encodeBody, joinBody, type BodyParts } from './request-body.ts';
 
@@ -54,6 +55,10 @@ export interface UplinkState {
   readonly node: { name: string; state: string; site: string } | undefined;
   readonly lastAcknowledgedAt: number | undefined;
   readonly newAddress: string | undefined;
+  /** Where reports go now; the configured address, or the one that the collector told. Earlier agents did not say. */
+  readonly server?: string | undefined;
+  /** What the collector said when this machine asked to join, while a person has to decide. */
+  readonly claim?: Pick<EnrollAnswer, 'reason' | 'machineCode' | 'approveCommand' | 'consoleUrl'> | undefined;
   readonly clockOffsetMs: number | undefined;
 }
 

@@ -22,7 +22,8 @@ export interface MergedText {
 }
 
 /**
- * The text with these options in it. A record is merged key by key, a list replaced, undefined removed.
+ * The text with these options in it. A record is merged key by key, a list replaced (what only grows keeps its items as they are written),
+ * undefined removed.
  * Throws an OperationalFailure when the text is not "option: value" lines.
  */
 export function mergeOptions(text: string, changes: Readonly<Record<string, unknown>>): MergedText {
@@ -42,6 +43,8 @@ export function mergeOptions(text: string, changes: Readonly<Record<string, unkn
     changed.push({ option, before, after });
     if (after === undefined) document.delete(option);
     else if (isRecord(wanted) && isRecord(before)) for (const [key, value] of Object.entries(wanted)) document.setIn([option, key], value);
+    else if (isLonger(before, after))
+      for (const item of (after as unknown[]).slice(before.length)) document.addIn([option], document.createNode(item));
     else document.set(option, after);
   }
   // Written again only when something changed: the writer sets spaces in its own way.
@@ -56,6 +59,10 @@ export interface ConfigureFileOptions {
   mode: number;
   /** Comment at the top of a file that has to be made. */
   header: string;
+  /** Lists to which what is given is added, told apart by address; other lists are replaced. */
+  grow?: readonly string[];
+  /** Options to take out. */
+  unset?: readonly string[];
 }
 
 /**
@@ -65,7 +72,7 @@ export interface ConfigureFileOptions {
 export function configureFile(
   program: string,
   declarations: OptionDeclarations,
-  { file, flags, mode, header }: ConfigureFileOptions,
+  { file, flags, mode, header, grow = [], unset = [] }: ConfigureFileOptions,
 ): OptionChange[] {
   const isThere = existsSync(file);
   const given = Object.fromEntries(Object.entries(flags).filter(([key]) => key !== 'config' && Object.hasOwn(declarations, key)));
@@ -73,12 +80,14 @@ export function configureFile(
     flags: isThere ? { ...given, config: file } : given,
     environment: {},
   });
-  const changes = Object.fromEntries(
-    Object.keys(given)
-      .filter((key) => sources[key]?.startsWith('--'))
-      .map((key) => [key, (values as Record<string, unknown>)[key]]),
-  );
-  const { text, changed } = mergeOptions(isThere ? readFileSync(file, 'utf8') : header, changes);
+  const old = isThere ? readFileSync(file, 'utf8') : header;
+  const changes: Record<string, unknown> = Object.fromEntries(unset.map((key) => [key, undefined]));
+  for (const key of Object.keys(given)) {
+    if (!sources[key]?.startsWith('--')) continue;
+    const value = (values as Record<string, unknown>)[key];
+    changes[key] = grow.includes(key) && Array.isArray(value) ? grown(old, key, value as unknown[]) : value;
+  }
+  const { text, changed } = mergeOptions(old, changes);
   if (changed.length === 0 && isThere) return [];
   // What the merge made is read back by the eyes that will read it later.
   proveReadable(program, declarations, file, text);
@@ -87,11 +96,31 @@ export function configureFile(
   return changed;
 }
 
+/** The list of an option with more in it: what has an address that is there already is not added again. */
+function grown(text: string, option: string, more: readonly unknown[]): unknown[] {
+  const present = ((parseDocument(text).toJS() ?? {}) as Record<string, unknown>)[option];
+  const list: unknown[] = present === undefined || present === null ? [] : Array.isArray(present) ? [...(present as unknown[])] : [present];
+  const addressOf = (item: unknown): unknown => (isRecord(item) ? item['url'] : item);
+  for (const item of more) if (!list.some((known) => isDeepStrictEqual(addressOf(known), addressOf(item)))) list.push(item);
+  return list;
+}
+
+function isLonger(before: unknown, after: unknown): before is unknown[] {
+  return (
+    Array.isArray(before) &&
+    Array.isArray(after) &&
+    after.length > before.length &&
+    isDeepStrictEqual(before, after.slice(0, before.length))
+  );
+}
+
 function proveReadable(program: string, declarations: OptionDeclarations, file: string, text: string): void {
   const trial = `${file}.${process.pid}.trial`;
   writeFileSync(trial, text, { mode: 0o600 });
   try {
     loadOptions(program, declarations, { flags: { config: trial }, environment: {} });
+  } catch (error) {
+    throw error instanceof OperationalFailure ? new OperationalFailure(error.message.replaceAll(trial, file), error.exitCode) : error;
   } finally {
     rmSync(trial, { force: true });
   }

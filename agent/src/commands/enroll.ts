@@ -1,0 +1,168 @@
+/**
+ * `tidemark-agent enroll`: makes this machine a node. Its secret is made here and stays here; a token file is deleted once it was used,
+ * and what an enrolment string tells beside its token (the collector's address and authority) goes into the configuration file.
+ */
+import { rmSync } from 'node:fs';
+import { arch } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { looksLikeEnrolment, parseEnrolment, type EnrollAnswer, type EnrolmentString } from '@tidemark/protocol';
+import { configureFile, EXIT, OperationalFailure } from '@tidemark/service';
+import { AGENT_OPTIONS, agentConfig, readToken, type AgentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
+import { enrol, pinAuthority, type Applicant } from '../enrolment/enrol.ts';
+import type { Patience } from '../enrolment/exchange.ts';
+import { machineHash, regProgram } from '../enrolment/machine.ts';
+import { keepSecret, writeSecret } from '../enrolment/secret.ts';
+import { printable } from './wording.ts';
+
+const TIMEOUT_SECONDS = 15;
+
+export interface EnrollFlags {
+  readonly secretFile?: string | undefined;
+  readonly tokenFile?: string | undefined;
+  readonly timeout?: string | undefined;
+  readonly json?: boolean | undefined;
+}
+
+export interface EnrollContext {
+  readonly version: string;
+  readonly surroundings: Surroundings;
+  /** The configuration file, when there is one. */
+  readonly file: string | undefined;
+  /** [0, 1) */
+  readonly random: () => number;
+}
+
+/** Returns what to print. Throws an OperationalFailure with the exit code of what went wrong. */
+export async function enroll(values: AgentOptionValues, flags: EnrollFlags, context: EnrollContext): Promise<string> {
+  const { secretFile } = flags;
+  if (secretFile === undefined)
+    throw new OperationalFailure(
+      'Where is the secret kept? Name a file with --secret-file, for example /etc/tidemark/agent.token.',
+      EXIT.usage,
+    );
+  const config = agentConfig(values, context.surroundings);
+  const patience = patienceOf(flags.timeout, context.random);
+  const given = flags.tokenFile === undefined ? undefined : tokenIn(flags.tokenFile);
+  const string = typeof given === 'object' ? given : undefined;
+  const server = serverOf(config, string);
+  const caFile = await trusted(config, server, string, context.file, patience);
+  // A credential that a person was given for this node is its secret.
+  if (typeof given === 'string') writeSecret(secretFile, given);
+  const { secret, made } = keepSecret(secretFile);
+  const answer = await enrol({
+    server,
+    route: { ...config.route, caFile },
+    applicant: await applicantOf(config, context),
+    secret,
+    known: !made,
+    string,
+    patience,
+  });
+  if (flags.tokenFile !== undefined && flags.tokenFile !== secretFile) rmSync(flags.tokenFile, { force: true });
+  return flags.json === true ? `${JSON.stringify(asJson(answer))}\n` : page(answer, server, secretFile, made);
+}
+
+export function patienceOf(timeout: string | undefined, random: () => number, fallbackSeconds = TIMEOUT_SECONDS): Patience {
+  const seconds = timeout === undefined ? fallbackSeconds : Number(timeout);
+  if (!(seconds >= 0 && seconds <= 3_600))
+    throw new OperationalFailure('--timeout must be a number of seconds from 0 to 3600.', EXIT.usage);
+  return { timeoutMs: seconds * 1000, random, now: () => performance.now(), sleep: (ms) => sleep(ms) };
+}
+
+/** An enrolment string, or the credential of a node. */
+function tokenIn(file: string): EnrolmentString | string {
+  const text = readToken(file);
+  if (!looksLikeEnrolment(text)) return text;
+  const string = parseEnrolment(text);
+  if (string !== undefined) return string;
+  throw new OperationalFailure(
+    `The enrolment string in ${file} is not whole: copy all of it, from tme1. to the end of the address.`,
+    EXIT.configuration,
+  );
+}
+
+function serverOf({ server }: AgentConfig, string: EnrolmentString | undefined): URL {
+  if (server !== undefined) return server;
+  if (string !== undefined) return new URL(string.url);
+  throw new OperationalFailure(
+    'Which collector? Name it with server: in the configuration file, or give an enrolment string with --token-file.',
+    EXIT.configuration,
+  );
+}
+
+/** The file whose authorities are trusted. What the string tells is written down, so that the agent finds the same collector. */
+async function trusted(
+  config: AgentConfig,
+  server: URL,
+  string: EnrolmentString | undefined,
+  file: string | undefined,
+  patience: Patience,
+): Promise<string | undefined> {
+  const beside = file === undefined ? config.dataDir : dirname(file);
+  const pinned = await pinAuthority({ server, route: config.route, string, patience }, join(beside, 'ca.pem'));
+  const flags = {
+    ...(config.server === undefined ? { server: server.href.replace(/\/$/, '') } : {}),
+    ...(pinned === undefined || pinned.caFile === config.route.caFile ? {} : { caFile: pinned.caFile }),
+  };
+  if (file !== undefined && Object.keys(flags).length > 0)
+    configureFile('tidemark-agent', AGENT_OPTIONS, { file, flags, mode: 0o640, header: '' });
+  return pinned?.caFile ?? config.route.caFile;
+}
+
+/** What this machine says of itself. */
+export async function applicantOf(
+  config: AgentConfig,
+  { version, surroundings }: Pick<EnrollContext, 'version' | 'surroundings'>,
+): Promise<Applicant> {
+  const { platform, environment } = surroundings;
+  const machine = await machineHash({ platform, reg: regProgram(environment['SystemRoot']) });
+  return {
+    name: config.hostname,
+    ...(machine === undefined ? {} : { machine }),
+    ...(config.site === undefined ? {} : { site: config.site }),
+    ...(Object.keys(config.tags).length === 0 ? {} : { tags: { ...config.tags } }),
+    version,
+    platform: `${platform}-${arch()}`,
+  };
+}
+
+/** One flat object, for scripts without a JSON parser to speak of. */
+function asJson({ state, node, reason, machineCode, approveCommand, consoleUrl }: EnrollAnswer): object {
+  return { state, name: node.name, site: node.site, reason, machineCode, approveCommand, consoleUrl };
+}
+
+function page(answer: EnrollAnswer, server: URL, secretFile: string, made: boolean): string {
+  const name = printable(answer.node.name);
+  const site = answer.node.site === '' ? '' : `, site ${printable(answer.node.site)}`;
+  const lines =
+    answer.state === 'approved'
+      ? [`"${name}"${site} is a node of ${server.href}.`]
+      : [`"${name}"${site} waits to be approved.`, ...approval(answer)];
+  return `${[...lines, `Its secret is ${made ? 'new, and ' : ''}in ${secretFile} (mode 0600).`].join('\n')}\n`;
+}
+
+const REASONS = {
+  new: 'No node has this name yet.',
+  'same-machine': 'This machine is the node already, with another secret: it was installed anew.',
+  'clone-or-replacement':
+    'Another machine is the node of this name. Does this one replace it, or is it a copy that needs a name of its own?',
+};
+
+/** How a person lets a machine in. */
+export function approval({
+  reason,
+  machineCode,
+  approveCommand,
+  consoleUrl,
+}: Pick<EnrollAnswer, 'reason' | 'machineCode' | 'approveCommand' | 'consoleUrl'>): string[] {
+  return [
+    ...(reason === null ? [] : [`  ${REASONS[reason]}`]),
+    ...(machineCode === '' || machineCode === 'unknown'
+      ? []
+      : [`  This machine: ${printable(machineCode)} (the collector must show the same)`]),
+    ...(approveCommand === '' ? [] : [`  On the collector: ${printable(approveCommand)}`]),
+    ...(consoleUrl === '' ? [] : [`  In the console: ${printable(consoleUrl)}`]),
+    '  Until then its reports wait on this machine; nothing is lost.',
+  ];
+}

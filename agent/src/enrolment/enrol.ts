@@ -1,0 +1,70 @@
+/**
+ * Everything that comes before the first report of a new node, in order: the authority that its enrolment string pins is fetched and
+ * checked, then the collector is asked over a connection that trusts it alone.
+ */
+import type { EnrollAnswer, EnrollRequest, EnrolmentString } from '@tidemark/protocol';
+import { EXIT, OperationalFailure, writeFileAtomically } from '@tidemark/service';
+import type { Route } from '../uplink/connections.ts';
+import { fetchAuthority, hasAuthority } from './authority.ts';
+import { askOnce, patiently, withConnections, type Patience } from './exchange.ts';
+import { hashOf } from './secret.ts';
+
+/** Certificates are public, and the agent's user reads what root wrote. */
+const AUTHORITY_MODE = 0o644;
+
+/** What a machine says of itself when it asks to join. */
+export type Applicant = Omit<EnrollRequest, 'secretHash' | 'token'>;
+
+export interface Enrolment {
+  readonly server: URL;
+  readonly route: Route;
+  readonly applicant: Applicant;
+  readonly secret: string;
+  /** The collector may know this secret already: it is shown as the credential, so that a new name renames. */
+  readonly known: boolean;
+  readonly string: EnrolmentString | undefined;
+  readonly patience: Patience;
+}
+
+/** Asks until there is an answer or patience ends. Throws an OperationalFailure with the exit code of what went wrong. */
+export async function enrol({ server, route, applicant, secret, known, string, patience }: Enrolment): Promise<EnrollAnswer> {
+  const token = string?.token;
+  const request: EnrollRequest = { ...applicant, secretHash: hashOf(secret), ...(token === undefined ? {} : { token }) };
+  return withConnections(server, route, async (connections) => {
+    const ask = async (credential: string | undefined) =>
+      await patiently(() => askOnce({ server, request, secret: credential, connections }), patience);
+    let asked = await ask(known ? secret : undefined);
+    // Another collector's, or of a node that was removed there: this machine asks as a new one.
+    if (asked.kind === 'refused' && known && asked.code === 'credential_unknown') asked = await ask(undefined);
+    if (asked.kind === 'answered') return asked.answer;
+    throw new OperationalFailure(`The collector does not take this machine in: ${asked.detail}`, EXIT.credentialRejected);
+  });
+}
+
+export interface PinnedAuthority {
+  /** The file to trust. */
+  readonly caFile: string;
+  /** It was fetched just now. */
+  readonly fetched: boolean;
+}
+
+/**
+ * Makes sure of the authority that a string pins: the configured file when that has it, else it is fetched into `file`.
+ * Undefined when the string pins none. Throws an OperationalFailure when it is not to be had, or another.
+ */
+export async function pinAuthority(
+  { server, route, string, patience }: Pick<Enrolment, 'server' | 'route' | 'string' | 'patience'>,
+  file: string,
+): Promise<PinnedAuthority | undefined> {
+  const fingerprint = string?.fingerprint;
+  if (fingerprint === undefined || server.protocol !== 'https:') return undefined;
+  for (const known of [route.caFile, file])
+    if (known !== undefined && hasAuthority(known, fingerprint)) return { caFile: known, fetched: false };
+  const { pem } = await patiently(() => fetchAuthority(server, fingerprint, route), patience);
+  try {
+    writeFileAtomically(file, pem.endsWith('\n') ? pem : `${pem}\n`, AUTHORITY_MODE);
+  } catch (error) {
+    throw new OperationalFailure(`The collector's authority cannot be kept in ${file}: ${String(error)}.`, EXIT.noRights, { cause: error });
+  }
+  return { caFile: file, fetched: true };
+}

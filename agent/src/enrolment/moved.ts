@@ -1,0 +1,34 @@
+/**
+ * Where a collector has sent this agent: kept beside the spool, and in force while the configured address is still the one that it
+ * came from. An address that a person configures anew wins.
+ */
+import { readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeFileAtomically } from '@tidemark/service';
+
+const FILE = 'server.json';
+
+export interface Move {
+  /** The configured address; empty when an enrolment string told it. */
+  readonly from: string;
+  readonly to: string;
+}
+
+/** The address in force: where the configured one has moved to, else itself. */
+export function readMove(dataDir: string, configured: URL | undefined): Move | undefined {
+  try {
+    const { from, to } = JSON.parse(readFileSync(join(dataDir, FILE), 'utf8')) as Record<string, unknown>;
+    if (typeof from !== 'string' || typeof to !== 'string' || from !== (configured?.href ?? '')) return undefined;
+    return /^https?:$/.test(new URL(to).protocol) ? { from, to } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function keepMove(dataDir: string, move: Move): void {
+  writeFileAtomically(join(dataDir, FILE), `${JSON.stringify(move)}\n`);
+}
+
+export function forgetMove(dataDir: string): void {
+  rmSync(join(dataDir, FILE), { force: true });
+}

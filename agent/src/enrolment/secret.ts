@@ -1,0 +1,38 @@
+/**
+ * The agent's own secret: made here, kept in a file that only its owner may read, and never sent but as the credential of a request.
+ * At enrolment its hash travels alone.
+ */
+import { createHash, randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { codeOf, EXIT, OperationalFailure, writeFileAtomically } from '@tidemark/service';
+import { readToken } from '../config.ts';
+
+export function makeSecret(): string {
+  return `tma_${randomBytes(32).toString('base64url')}`;
+}
+
+/** As the collector keeps it: SHA-256, base64url. */
+export function hashOf(secret: string): string {
+  return createHash('sha256').update(secret).digest('base64url');
+}
+
+/** The secret in a file, which is made when it is not there. Throws an OperationalFailure that says what is wrong with the file. */
+export function keepSecret(file: string): { secret: string; made: boolean } {
+  if (existsSync(file)) return { secret: readToken(file), made: false };
+  const secret = makeSecret();
+  writeSecret(file, secret);
+  return { secret, made: true };
+}
+
+/** Puts a secret into a file of mode 0600, whole or not at all. */
+export function writeSecret(file: string, secret: string): void {
+  try {
+    writeFileAtomically(file, `${secret}\n`, 0o600);
+  } catch (error) {
+    throw new OperationalFailure(
+      `The agent's secret cannot be kept in ${file} (${codeOf(error) ?? String(error)}): that directory must exist and this user may write to it.`,
+      EXIT.noRights,
+      { cause: error },
+    );
+  }
+}
