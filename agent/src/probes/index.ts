@@ -16,6 +16,12 @@ import type { Probe } from './probe.ts';
 import { selfProbe } from './self.ts';
 import type { Statfs } from './statfs-gate.ts';
 import { systemProbe } from './system.ts';
+import { windowsDiskProbe } from './windows/disk.ts';
+import { listFixedDrives } from './windows/drives.ts';
+import { createHostLink, type HostLink } from './windows/host-link.ts';
+import { windowsMemoryProbe } from './windows/memory.ts';
+import { windowsNetworkProbe } from './windows/network.ts';
+import { windowsServicesProbe } from './windows/services.ts';
 
 export interface ProbeOptions {
   readonly platform: NodeJS.Platform;
@@ -35,12 +41,15 @@ export interface ProbeOptions {
   readonly statfs?: Statfs | undefined;
   /** Plays the operating system on platforms other than Linux. */
   readonly system?: SystemCalls | undefined;
+  /** What reads on Windows what Node.js cannot; nothing unless told. */
+  readonly host?: HostLink | undefined;
 }
 
 /** The probes for a platform. Made, the CPU probe has read its base line: the first collection already has a usage ratio. */
 export function createProbes(options: ProbeOptions): Probe[] {
   const { platform, procfs = '/proc', sysfs = '/sys', clock = systemClock } = options;
   const linux = { ...options, procfs, sysfs, cgroupfs: options.cgroupfs ?? join(sysfs, 'fs/cgroup') };
+  const host = options.host ?? createHostLink(undefined);
   const portable = { ...options, monotonicMs: () => clock.monotonicMs() };
   const ofPlatform =
     platform === 'linux'
@@ -53,6 +62,17 @@ export function createProbes(options: ProbeOptions): Probe[] {
           pressureProbe(linux),
           systemProbe(linux),
         ]
-      : [portableCpuProbe(portable), portableMemoryProbe(portable), portableFilesystemProbe(portable), portableSystemProbe(portable)];
+      : [
+          portableCpuProbe(portable),
+          portableMemoryProbe(portable),
+          portableFilesystemProbe({ ...portable, listDrives: platform === 'win32' ? () => listFixedDrives(host) : undefined }),
+          portableSystemProbe(portable),
+          ...(platform === 'win32' ? windowsProbes(host) : []),
+        ];
   return [...ofPlatform, selfProbe(options), inventoryProbe({ platform, procfs, sysfs }), ...(options.extra ?? [])];
+}
+
+/** All by the service host, so that none starts a child process. */
+function windowsProbes(host: HostLink): Probe[] {
+  return [windowsNetworkProbe(host), windowsDiskProbe(host), windowsServicesProbe(host), windowsMemoryProbe(host)];
 }

@@ -105,7 +105,13 @@ test('macOS: the start volume and those under /Volumes', async () => {
 test('every platform has every headline metric of a system', async () => {
   const base = { clockOffset: () => 0, reportsLost: () => 0, spoolBytes: () => 0, statfs: async () => STATS };
   const platforms: ProbeOptions[] = [
-    { platform: 'win32', system: play(), ...base },
+    // The service host's answer, empty: what it reads is no headline.
+    {
+      platform: 'win32',
+      system: play(),
+      ...base,
+      host: { ask: async () => ({ interfaces: [], disks: [], services: [], drives: [{ name: 'C:', type: 'fixed' }] }), close: () => {} },
+    },
     { platform: 'darwin', system: play(), ...base },
     { platform: 'linux', ...base },
   ];

@@ -43,8 +43,17 @@ export interface PortableOptions {
   readonly statfs?: Statfs | undefined;
   /** Names of directories in a directory, without asking what they are on (links are left out). */
   readonly listDirectories?: ((path: string) => Promise<string[]>) | undefined;
+  /** The drives of a Windows machine as something other than Node.js knows them; undefined when it does not, and then every letter is tried. */
+  readonly listDrives?: (() => Promise<readonly Drive[] | undefined>) | undefined;
   readonly sleep?: ((ms: number) => Promise<void>) | undefined;
   readonly monotonicMs: () => number;
+}
+
+/** `name`: "C:". Drives of other machines, and such as are put in and taken out, are not to be among them. */
+export interface Drive {
+  readonly name: string;
+  /** "NTFS"; empty when nobody knows. */
+  readonly fstype: string;
 }
 
 export function portableCpuProbe(options: PortableOptions): Probe {
@@ -109,7 +118,8 @@ export function portableFilesystemProbe(options: PortableOptions): Probe {
     ...(options.statfs === undefined ? {} : { statfs: options.statfs }),
   });
   const listDirectories = options.listDirectories ?? directoriesIn;
-  const places = (): Promise<Place[]> => (options.platform === 'win32' ? Promise.resolve(drives()) : volumes(listDirectories));
+  const places = async (): Promise<Place[]> =>
+    options.platform === 'win32' ? drives((await options.listDrives?.()) ?? EVERY_LETTER) : volumes(listDirectories);
   let known: Place[] = [];
   let collection = 0;
   return {
@@ -128,7 +138,7 @@ export function portableFilesystemProbe(options: PortableOptions): Probe {
       known = seen.map(({ place }) => place);
       const block = context.block();
       for (const { place, stats } of seen) {
-        recordFilesystem(block, { device: place.device, fstype: '', mountpoint: place.mountpoint, readOnly: null }, stats);
+        recordFilesystem(block, { device: place.device, fstype: place.fstype, mountpoint: place.mountpoint, readOnly: null }, stats);
       }
     },
   };
@@ -137,18 +147,21 @@ export function portableFilesystemProbe(options: PortableOptions): Probe {
 interface Place {
   readonly path: string;
   readonly device: string;
+  readonly fstype: string;
   readonly mountpoint: string;
 }
 
-function drives(): Place[] {
-  return Array.from('ABCDEFGHIJKLMNOPQRSTUVWXYZ', (letter) => ({ path: `${letter}:\\`, device: `${letter}:`, mountpoint: `${letter}:` }));
+const EVERY_LETTER: readonly Drive[] = Array.from('ABCDEFGHIJKLMNOPQRSTUVWXYZ', (letter) => ({ name: `${letter}:`, fstype: '' }));
+
+function drives(known: readonly Drive[]): Place[] {
+  return known.map(({ name, fstype }) => ({ path: `${name}\\`, device: name, fstype, mountpoint: name }));
 }
 
 /** The start volume appears in /Volumes as a link to "/" and so is not told twice. */
 async function volumes(listDirectories: (path: string) => Promise<string[]>): Promise<Place[]> {
   const names = await listDirectories('/Volumes');
   const paths = ['/', ...names.map((name) => `/Volumes/${name}`)];
-  return paths.map((path) => ({ path, device: path, mountpoint: path }));
+  return paths.map((path) => ({ path, device: path, fstype: '', mountpoint: path }));
 }
 
 async function directoriesIn(path: string): Promise<string[]> {
