@@ -3,6 +3,8 @@ import { defineConfig } from 'vite';
 import { mockApiPlugin } from './dev/vite-plugin.ts';
 
 export default defineConfig({
+  // The page names its files from the root, where the collector puts its path prefix in; files name each other relative to themselves.
+  experimental: { renderBuiltUrl: (file, { hostType }) => (hostType === 'html' ? `/${file}` : { relative: true }) },
   plugins: [mockApiPlugin()],
   esbuild: { jsx: 'automatic', jsxImportSource: 'preact' },
   build: {

@@ -11,13 +11,13 @@ import { READ_TOKEN, testServer } from './testing.ts';
 const PAGE = '<!doctype html><title>Tidemark</title><script type="module" src="/assets/index-abc.js"></script>';
 const SCRIPT = `export const words = ${JSON.stringify('words '.repeat(1_000))};`;
 
-async function served(build: (directory: string) => void): Promise<FastifyInstance> {
+async function served(build: (directory: string) => void, prefix = ''): Promise<FastifyInstance> {
   const outside = mkdtempSync(join(tmpdir(), 'tidemark-console-files-'));
   onTestFinished(() => rmSync(outside, { recursive: true, force: true }));
   writeFileSync(join(outside, 'secret.json'), '{"secret":true}');
   const directory = join(outside, 'dist');
   build(directory);
-  const { app } = await testServer({ routes: (a) => consoleFiles(a, directory) });
+  const { app } = await testServer({ routes: (a) => consoleFiles(a, directory, prefix) });
   return app;
 }
 
@@ -37,6 +37,18 @@ test('one page at every address that the console knows, asked for anew each time
     expect(headers).toMatchObject({ 'content-type': 'text/html; charset=utf-8', 'cache-control': 'no-cache' });
     expect(headers['content-security-policy']).toContain("script-src 'self'");
   }
+});
+
+test('behind a path prefix the page names its files below it, and says where it stands', async () => {
+  const app = await served((directory) => {
+    built(directory);
+    writeFileSync(join(directory, 'index.html'), `<meta name="tidemark-base" content="/" /><link href="/favicon.svg" />${PAGE}`);
+  }, '/ops/tidemark');
+  const { body } = await app.inject({ url: '/' });
+  expect(body).toContain('<meta name="tidemark-base" content="/ops/tidemark/" />');
+  expect(body).toContain('href="/ops/tidemark/favicon.svg"');
+  expect(body).toContain('src="/ops/tidemark/assets/index-abc.js"');
+  expect(body).not.toMatch(/"\/(?:assets|favicon)/);
 });
 
 test('other addresses are not the page', async () => {

@@ -27,9 +27,11 @@ interface File {
   brotli: Buffer | undefined;
 }
 
-export function consoleFiles(app: FastifyInstance, directory: string): void {
+/** @param prefix the path below which browsers find this collector: "/tidemark", or empty for none. */
+export function consoleFiles(app: FastifyInstance, directory: string, prefix = ''): void {
   const files = readFiles(directory);
-  const page = files.get('/index.html') ?? toFile('.html', Buffer.from(NOT_BUILT));
+  const built = files.get('/index.html');
+  const page = built === undefined ? toFile('.html', Buffer.from(NOT_BUILT)) : belowPrefix(built, prefix);
   for (const url of PAGES) {
     app.get(url, {
       config: { access: 'public' },
@@ -54,6 +56,16 @@ export function consoleFiles(app: FastifyInstance, directory: string): void {
       handler: (request, reply) => sendFile(request, reply.header('cache-control', 'max-age=3600'), file),
     });
   }
+}
+
+/** The page names its files from the root, and says in a meta element where that is. */
+function belowPrefix(page: File, prefix: string): File {
+  if (prefix === '') return page;
+  const text = page.plain
+    .toString('utf8')
+    .replaceAll(/(\b(?:href|src)=")\//g, `$1${prefix}/`)
+    .replace('<meta name="tidemark-base" content="/"', `<meta name="tidemark-base" content="${prefix}/"`);
+  return toFile('.html', Buffer.from(text));
 }
 
 function sendFile(request: FastifyRequest, reply: FastifyReply, file: File): FastifyReply {

@@ -1,6 +1,7 @@
 /** The frame around every page: who is signed in, where one is, whether what is shown is fresh. */
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
+import { addressOf } from './base.ts';
 import { explain } from './api/failure.ts';
 import { useConsole } from './context.ts';
 import { openCounts } from './alerts/open-alerts.ts';
@@ -29,7 +30,7 @@ function AlertsLink({ here }: { here: boolean }): JSX.Element {
   const { feed } = useConsole();
   const held = counts?.calling === 0 || feed.stale.value;
   return (
-    <a href="/alerts" {...(here ? { 'aria-current': 'page' as const } : {})}>
+    <a href={addressOf('/alerts')} {...(here ? { 'aria-current': 'page' as const } : {})}>
       Alerts
       {counts === null || counts.open === 0 ? null : (
         <span class={`badge ${counts.critical > 0 ? 'badge-critical' : 'badge-warning'} ${held ? 'badge-held' : ''}`}>
@@ -47,23 +48,23 @@ function Head(): JSX.Element {
   const here = (...is: Route['page'][]): { 'aria-current'?: 'page' } => (is.includes(page) ? { 'aria-current': 'page' } : {});
   return (
     <header class="head">
-      <a class="brand" href="/" aria-label="Tidemark, to the fleet">
+      <a class="brand" href={addressOf('/')} aria-label="Tidemark, to the fleet">
         <TideMark size={22} />
         <span>Tidemark</span>
       </a>
       {session.active.value ? (
         <nav aria-label="Pages">
-          <a href={`/${fleetQuery.value}`} {...here('fleet')}>
+          <a href={addressOf(`/${fleetQuery.value}`)} {...here('fleet')}>
             Fleet
           </a>
           <AlertsLink here={page === 'alerts' || page === 'alert'} />
-          <a href="/replication" {...here('replication')}>
+          <a href={addressOf('/replication')} {...here('replication')}>
             Replication
           </a>
-          <a href="/nodes" {...here('nodes', 'add-node')}>
+          <a href={addressOf('/nodes')} {...here('nodes', 'add-node')}>
             Nodes
           </a>
-          <a href="/settings" {...here('settings')}>
+          <a href={addressOf('/settings')} {...here('settings')}>
             Settings
           </a>
         </nav>
@@ -115,7 +116,7 @@ function Page(): JSX.Element {
       return (
         <Notice title="There is no such page">
           <p>
-            <a href="/">To the fleet</a>
+            <a href={addressOf('/')}>To the fleet</a>
           </p>
         </Notice>
       );
@@ -149,7 +150,7 @@ export function App(): JSX.Element {
   }, [title]);
   const mark = (counts?.calling ?? 0) > 0;
   useEffect(() => {
-    document.querySelector('link[rel="icon"]')?.setAttribute('href', mark ? '/favicon-alert.svg' : '/favicon.svg');
+    document.querySelector('link[rel="icon"]')?.setAttribute('href', addressOf(mark ? '/favicon-alert.svg' : '/favicon.svg'));
   }, [mark]);
   const begun = session.active.value && feed.figures.value !== null;
   useEffect(() => {

@@ -3,6 +3,7 @@ import { render } from 'preact';
 import { keepOpenAlerts } from './alerts/open-alerts.ts';
 import { App } from './app.tsx';
 import { createApi } from './api/client.ts';
+import { addressOf } from './base.ts';
 import { ConsoleContext } from './context.ts';
 import { createFeed } from './live/feed.ts';
 import { applyTheme } from './look/theme.ts';
@@ -12,7 +13,11 @@ import { keepRules } from './settings/rules-in-force.ts';
 
 applyTheme();
 startRouter();
-const api = createApi({ fetch: (input, init) => fetch(input, init), timeoutMs: 10_000, aliveTimeoutMs: 3_000 });
+const api = createApi({
+  fetch: (input, init) => fetch(typeof input === 'string' ? addressOf(input) : input, init),
+  timeoutMs: 10_000,
+  aliveTimeoutMs: 3_000,
+});
 const session = createSession(api);
 const feed = createFeed({ api, active: session.active, onSignedOut: () => session.ended() });
 keepOpenAlerts(api, feed, session.active);

@@ -1,5 +1,6 @@
 /** Where one is: the address bar is the only memory of it, so that a link, a reload and the back button all lead to the same page. */
 import { computed, signal } from '@preact/signals';
+import { addressOf, placeOf } from './base.ts';
 
 export type AlertsTab = 'open' | 'past' | 'silences';
 
@@ -43,25 +44,28 @@ export function routeOf(path: string): Route {
 
 /** The address of a node's page. */
 export function nodePath(name: string): string {
-  return `/nodes/${encodeURIComponent(name)}`;
+  return addressOf(`/nodes/${encodeURIComponent(name)}`);
 }
 
 /** The address of an alert's page. */
 export function alertPath(id: string): string {
-  return `/alerts/${encodeURIComponent(id)}`;
+  return addressOf(`/alerts/${encodeURIComponent(id)}`);
 }
 
-const path = signal(location.pathname);
+/** The page's path below the prefix. One that is not below it is none of the console's. */
+const here = (): string => placeOf(location.pathname) ?? '';
+
+const path = signal(here());
 export const route = computed(() => routeOf(path.value));
 
 /** Grows with every step to an address: a page that reads its query reads it anew. */
 export const step = signal(0);
 
 /** The query under which the fleet was last seen, so that "Fleet" leads back to the same filter. */
-export const fleetQuery = signal(location.pathname === '/' ? location.search : '');
+export const fleetQuery = signal(here() === '/' ? location.search : '');
 
 function arrive(): void {
-  path.value = location.pathname;
+  path.value = here();
   step.value += 1;
 }
 
@@ -72,9 +76,9 @@ export function navigate(to: string): void {
   scrollTo(0, 0);
 }
 
-/** Puts a page's filter into the address without a step in the history; `at` is the page's own path. */
-export function rememberQuery(at: string, query: string): void {
-  if (location.pathname === at && location.search !== query) history.replaceState(null, '', `${at}${query}`);
+/** Puts a page's filter into the address without a step in the history; `place` is the page's own path, without a prefix. */
+export function rememberQuery(place: string, query: string): void {
+  if (here() === place && location.search !== query) history.replaceState(null, '', `${location.pathname}${query}`);
 }
 
 /** Puts the fleet's filter and order into the address without a step in the history. */
@@ -89,7 +93,8 @@ export function startRouter(): void {
   document.addEventListener('click', (event) => {
     if (event.defaultPrevented || event.button !== 0 || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     const link = event.target instanceof Element ? event.target.closest('a') : null;
-    if (link === null || link.origin !== location.origin || link.target !== '' || routeOf(link.pathname).page === 'unknown') return;
+    if (link === null || link.origin !== location.origin || link.target !== '') return;
+    if (routeOf(placeOf(link.pathname) ?? '').page === 'unknown') return;
     // Within a page the browser itself goes there.
     if (link.hash !== '' && link.pathname === location.pathname && link.search === location.search) return;
     event.preventDefault();

@@ -3,6 +3,7 @@ import { useSignal } from '@preact/signals';
 import type { AlertDetail, AlertView } from '@tidemark/protocol';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
+import { addressOf } from '../base.ts';
 import { explain, type Answer, type Failure } from '../api/failure.ts';
 import { useConsole } from '../context.ts';
 import { formatDuration } from '../format/quantities.ts';
@@ -229,7 +230,7 @@ function Told({ detail }: { detail: AlertDetail }): JSX.Element {
       <h2>Who was told</h2>
       {detail.telling.length === 0 ? (
         <p class="muted">
-          Nobody: no channel is set up. See <a href="/settings#channels">Settings</a>.
+          Nobody: no channel is set up. See <a href={addressOf('/settings#channels')}>Settings</a>.
         </p>
       ) : (
         <dl class="telling">
@@ -295,7 +296,7 @@ function Missing({ failure }: { failure: Failure }): JSX.Element {
     >
       <p>{unknown ? 'It may be older than what is kept.' : explain(failure)}</p>
       <p>
-        <a href="/alerts">To the alerts</a>
+        <a href={addressOf('/alerts')}>To the alerts</a>
       </p>
     </Notice>
   );
@@ -314,7 +315,7 @@ export function AlertPage({ id }: { id: string }): JSX.Element {
   return (
     <article class={`alert-page alert-${over ? 'over' : alert.level} ${!over && isCalling(alert) ? 'calling' : ''}`}>
       <p class="back">
-        <a href={over ? '/alerts/past' : '/alerts'}>← {over ? 'Past alerts' : 'Alerts'}</a>
+        <a href={addressOf(over ? '/alerts/past' : '/alerts')}>← {over ? 'Past alerts' : 'Alerts'}</a>
       </p>
       <header class="alert-page-head">
         <p class="alert-standing">

@@ -1,6 +1,7 @@
 /** The shapes of an alert: level and what holds it. Shape and word, never colour alone. */
 import type { AlertLevel, AlertView } from '@tidemark/protocol';
 import type { JSX } from 'preact';
+import { addressOf } from '../base.ts';
 import { Ago, Clock } from '../look/moment.tsx';
 
 /** A square for critical, a triangle for warning. */
@@ -57,14 +58,14 @@ export function HeldBy({ alert }: { alert: AlertView }): JSX.Element | null {
         </span>
       )}
       {alert.silencedBy === null ? null : (
-        <a class="chip" href="/alerts/silences">
+        <a class="chip" href={addressOf('/alerts/silences')}>
           silenced
         </a>
       )}
       {alert.suppressedBy === null ? null : (
         <a
           class="chip"
-          href={`/alerts/${encodeURIComponent(alert.suppressedBy)}`}
+          href={addressOf(`/alerts/${encodeURIComponent(alert.suppressedBy)}`)}
           title="Another alert makes this one moot: nobody is told of it."
         >
           covered by another

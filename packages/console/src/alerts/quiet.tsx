@@ -3,6 +3,7 @@ import { useSignal } from '@preact/signals';
 import type { AlertView, ChannelView } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
+import { addressOf } from '../base.ts';
 import { useConsole } from '../context.ts';
 import { conditionOf } from '../fleet/standing.ts';
 import { countOf } from '../format/quantities.ts';
@@ -25,14 +26,14 @@ function Watching(): JSX.Element | null {
   if (watched.length === 0)
     return (
       <p class="warn">
-        <WarningShape /> There is no node. <a href="/add-node">Add one</a>.
+        <WarningShape /> There is no node. <a href={addressOf('/add-node')}>Add one</a>.
       </p>
     );
   return (
     <>
       <p>
-        {judging === undefined ? 'The rules' : <a href="/settings#rules">{countOf(judging, 'rule')}</a>} watch{judging === 1 ? 'es' : ''}{' '}
-        <a href="/">{countOf(watched.length, 'node')}</a>;{' '}
+        {judging === undefined ? 'The rules' : <a href={addressOf('/settings#rules')}>{countOf(judging, 'rule')}</a>} watch
+        {judging === 1 ? 'es' : ''} <a href={addressOf('/')}>{countOf(watched.length, 'node')}</a>;{' '}
         {up.length === watched.length ? 'all of them report' : countOf(up.length, 'reports', 'report')}
         {newest === null ? '' : ', the last one '}
         {newest === null ? null : <Ago at={newest} />}.
@@ -63,7 +64,7 @@ function Telling({ channels }: { channels: readonly ChannelView[] }): JSX.Elemen
   if (channels.length === 0)
     return (
       <p class="warn">
-        <WarningShape /> Nobody would be told: no <a href="/settings#channels">channel</a> is set up.
+        <WarningShape /> Nobody would be told: no <a href={addressOf('/settings#channels')}>channel</a> is set up.
       </p>
     );
   return (
@@ -71,7 +72,7 @@ function Telling({ channels }: { channels: readonly ChannelView[] }): JSX.Elemen
       {working.length === 0 ? null : <>{working.map((channel) => channel.name).join(', ')} would be told. </>}
       {lame.length === 0 ? null : (
         <span class="warn">
-          <WarningShape /> <a href="/settings#channels">{lame.map((channel) => channel.name).join(', ')}</a>{' '}
+          <WarningShape /> <a href={addressOf('/settings#channels')}>{lame.map((channel) => channel.name).join(', ')}</a>{' '}
           {lame.length === 1 ? 'does' : 'do'} not get through.
         </span>
       )}

@@ -1,5 +1,6 @@
 /** The head of the alerts' pages: what is open, in one line, and the way between open, past and silences. */
 import type { JSX } from 'preact';
+import { addressOf } from '../base.ts';
 import { countOf } from '../format/quantities.ts';
 import type { AlertsTab } from '../router.ts';
 import { openAlerts, openCounts } from './open-alerts.ts';
@@ -32,7 +33,7 @@ export function AlertsHead({ tab }: { tab: AlertsTab }): JSX.Element {
       <CountLine />
       <nav class="tabs" aria-label="Alerts">
         {TABS.map((each) => (
-          <a key={each.tab} href={each.href} {...(each.tab === tab ? { 'aria-current': 'page' as const } : {})}>
+          <a key={each.tab} href={addressOf(each.href)} {...(each.tab === tab ? { 'aria-current': 'page' as const } : {})}>
             {each.label}
           </a>
         ))}

@@ -3,6 +3,7 @@ import { useSignal } from '@preact/signals';
 import type { AlertView, RuleLevel, RuleView } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
+import { addressOf } from '../base.ts';
 import { useConsole } from '../context.ts';
 import { Layers } from '../settings/layers.tsx';
 import { rulesInForce } from '../settings/rules-in-force.ts';
@@ -57,7 +58,7 @@ export function Why({ alert }: { alert: AlertView }): JSX.Element {
             layers={rule.layers}
             caption={
               <>
-                Rule <a href={`/settings#rule-${encodeURIComponent(rule.name)}`}>{rule.name}</a>
+                Rule <a href={addressOf(`/settings#rule-${encodeURIComponent(rule.name)}`)}>{rule.name}</a>
                 {ofNode ? ', as it stands for this node' : ', for the whole fleet'}; the last line that sets a thing wins
               </>
             }

@@ -1,13 +1,14 @@
 /** How to add a node: the commands, finished but for the name. */
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
+import { collectorUrl } from '../base.ts';
 import { Command } from '../look/command.tsx';
 import { addCommands, isLoopback } from './commands.ts';
 
 /** The three steps. The node appears on the fleet by itself once its first report has come. */
 export function AddNode(): JSX.Element {
   const name = useSignal('');
-  const commands = addCommands(name.value.trim() === '' ? 'NAME' : name.value.trim(), location.origin);
+  const commands = addCommands(name.value.trim() === '' ? 'NAME' : name.value.trim(), collectorUrl());
   return (
     <div class="add-node">
       <label for="new-name">Name of the new node</label>

@@ -6,6 +6,7 @@ import { useComputed, useSignal } from '@preact/signals';
 import type { AlertView, NodeDetail, OverviewNode } from '@tidemark/protocol';
 import type { ComponentChildren, JSX } from 'preact';
 import { useEffect, useMemo } from 'preact/hooks';
+import { addressOf } from '../base.ts';
 import { explain, type Answer } from '../api/failure.ts';
 import { Chart, loadPlot } from '../chart/chart.tsx';
 import { createChartGroup, type ChartGroup } from '../chart/group.ts';
@@ -238,7 +239,7 @@ function Title({ node, detail }: { node: OverviewNode; detail: NodeDetail | null
   const tags = Object.entries(node.tags);
   return (
     <div class="node-title">
-      <a class="back" href={`/${fleetQuery.value}`} aria-label="Back to the fleet">
+      <a class="back" href={addressOf(`/${fleetQuery.value}`)} aria-label="Back to the fleet">
         ←
       </a>
       <h1>
@@ -276,7 +277,7 @@ export function NodePage({ name }: { name: string }): JSX.Element {
     return (
       <Notice title="There is no node of this name">
         <p>
-          <a href={`/${fleetQuery.value}`}>← Fleet</a>
+          <a href={addressOf(`/${fleetQuery.value}`)}>← Fleet</a>
         </p>
       </Notice>
     );

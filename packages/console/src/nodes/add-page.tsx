@@ -1,6 +1,7 @@
 /** Adding a node: here, with a name and a token that is shown once; or with finished commands. */
 import { useSignal } from '@preact/signals';
 import type { JSX } from 'preact';
+import { addressOf } from '../base.ts';
 import { explain, type Failure } from '../api/failure.ts';
 import type { NewNode } from '../api/client.ts';
 import { useConsole } from '../context.ts';
@@ -135,7 +136,7 @@ export function AddPage(): JSX.Element {
   return (
     <section class="page-narrow add-page">
       <p class="back">
-        <a href="/nodes">← Nodes</a>
+        <a href={addressOf('/nodes')}>← Nodes</a>
       </p>
       <h1>Add a node</h1>
       {mayChange ? (

@@ -3,6 +3,7 @@ import { useComputed, useSignal } from '@preact/signals';
 import type { NodeSummary } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { addressOf } from '../base.ts';
 import { openAlertsOf, renewOpenAlerts } from '../alerts/open-alerts.ts';
 import { explain, type Failure } from '../api/failure.ts';
 import { useConsole } from '../context.ts';
@@ -94,7 +95,7 @@ function NodeRow({ node, mayChange, renew }: { node: ListedNode; mayChange: bool
           </a>
         )}
         {alerts === 0 ? null : (
-          <a class="chip chip-warn" href={`/alerts?q=${encodeURIComponent(summary.name)}`}>
+          <a class="chip chip-warn" href={addressOf(`/alerts?q=${encodeURIComponent(summary.name)}`)}>
             {countOf(alerts, 'alert')}
           </a>
         )}
@@ -179,7 +180,7 @@ export function NodesPage(): JSX.Element {
               Retired too
             </label>
           ) : null}
-          <a class="button primary" href="/add-node">
+          <a class="button primary" href={addressOf('/add-node')}>
             Add a node
           </a>
         </div>
@@ -189,7 +190,7 @@ export function NodesPage(): JSX.Element {
         <p class="no-match">
           {all.value.length === 0 ? (
             <>
-              No node is known yet. <a href="/add-node">Add the first one</a>.
+              No node is known yet. <a href={addressOf('/add-node')}>Add the first one</a>.
             </>
           ) : (
             'No node matches.'

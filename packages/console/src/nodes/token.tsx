@@ -1,11 +1,12 @@
 /** A token that is told once: shown with what to do with it, and never kept anywhere by this page. */
 import type { JSX } from 'preact';
+import { collectorUrl } from '../base.ts';
 import { Command } from '../look/command.tsx';
 import { addCommands, isLoopback } from '../node/commands.ts';
 
 /** @param fresh for a node that has no agent yet; else its agent runs and gets another token. */
 export function TokenOnce({ name, token, fresh }: { name: string; token: string; fresh: boolean }): JSX.Element {
-  const commands = addCommands(name, location.origin);
+  const commands = addCommands(name, collectorUrl());
   return (
     <div class="token-once">
       <p class="token-warning">

@@ -6,6 +6,7 @@ import { useSignal } from '@preact/signals';
 import type { Replication, ReplicationCluster } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
+import { addressOf, collectorUrl } from '../base.ts';
 import { explain, type Failure } from '../api/failure.ts';
 import { useConsole } from '../context.ts';
 import { bounds } from '../fleet/bounds.ts';
@@ -98,7 +99,7 @@ function Empty(): JSX.Element {
       <p>Start the agent of a database server with the address of its PostgreSQL; its replicas and slots are found by themselves.</p>
       <Command
         label="watch a PostgreSQL server"
-        text={`tidemark-agent run --server ${location.origin} \\\n  --postgres 'postgresql://tidemark@/postgres?host=/var/run/postgresql'`}
+        text={`tidemark-agent run --server ${collectorUrl()} \\\n  --postgres 'postgresql://tidemark@/postgres?host=/var/run/postgresql'`}
       />
       <p class="muted">
         Agents look for servers on their machine every ten minutes. What they find and do not watch is named here and on the node's page.{' '}
@@ -187,7 +188,7 @@ function Clusters({ known }: { known: Replication }): JSX.Element {
         <Counts judged={all} />
         <div class="filters" role="search" aria-label="Clusters">
           {only === null ? null : (
-            <a class="button" href="/replication">
+            <a class="button" href={addressOf('/replication')}>
               All clusters
             </a>
           )}

@@ -1,4 +1,5 @@
 /** What is looked for on the replication page: one cluster, a text, a kind of event. The address is its only memory. Pure. */
+import { addressOf } from '../base.ts';
 import type { ReplicationCluster } from '@tidemark/protocol';
 
 export interface View {
@@ -39,4 +40,4 @@ export function matches(cluster: ReplicationCluster, text: string): boolean {
 
 /** The address of one cluster. */
 export const clusterPath = (systemIdentifier: string): string =>
-  `/replication${viewQuery({ cluster: systemIdentifier, text: '', kind: null })}`;
+  addressOf(`/replication${viewQuery({ cluster: systemIdentifier, text: '', kind: null })}`);

@@ -3,6 +3,7 @@ import { useSignal } from '@preact/signals';
 import type { Settings } from '@tidemark/protocol';
 import type { JSX } from 'preact';
 import { useEffect } from 'preact/hooks';
+import { addressOf } from '../base.ts';
 import { explain, type Answer } from '../api/failure.ts';
 import { ChannelsSection } from '../channels/channels-section.tsx';
 import { useConsole } from '../context.ts';
@@ -90,7 +91,8 @@ function About({ settings }: { settings: Settings }): JSX.Element {
             at <span class="code">{settings.publicUrl}</span>
           </>
         )}
-        . <a href="/api/docs">API</a> · <a href="/runbooks/">Runbooks</a> · <a href="/metrics">Metrics</a>
+        . <a href={addressOf('/api/docs')}>API</a> · <a href={addressOf('/runbooks/')}>Runbooks</a> ·{' '}
+        <a href={addressOf('/metrics')}>Metrics</a>
       </p>
     </Section>
   );
