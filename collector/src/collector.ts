@@ -4,6 +4,8 @@
  * written, and the database goes last.
  */
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { NodeSummary } from '@tidemark/protocol';
 import {
   OperationalFailure,
   describeOptions,
@@ -24,10 +26,14 @@ import { readMigrations } from './db/migrate.ts';
 import { Partitions } from './db/partitions.ts';
 import { Database, type DatabaseAddress } from './db/pool.ts';
 import { makeUsable, whileStarting } from './db/usable.ts';
+import { downloadRoutes, type DownloadRoutesOptions } from './downloads/routes.ts';
 import { EventHub } from './events/hub.ts';
 import { eventRoutes } from './events/routes.ts';
 import { FleetDirectory } from './fleet/directory.ts';
+import { enrolmentRoutes, type EnrolmentRoutesOptions } from './fleet/enrolment-routes.ts';
+import { EnrolmentStore } from './fleet/enrolment-store.ts';
 import { fleetRoutes } from './fleet/routes.ts';
+import type { NodeRecord } from './fleet/node.ts';
 import { FleetStore } from './fleet/store.ts';
 import { grafanaRoutes } from './grafana/routes.ts';
 import { Components } from './health/components.ts';
@@ -36,6 +42,8 @@ import { AdminToken } from './http/admin-token.ts';
 import { consoleFiles } from './http/console-files.ts';
 import { ensureListenable, listenOn, type ListenAddress } from './http/listen.ts';
 import { buildServer } from './http/server.ts';
+import { machineNames, plainHttpWarning } from './http/tls-names.ts';
+import { NO_TLS, localTrust, openTls, type CollectorTls, type LocalTrust } from './http/tls.ts';
 import { LiveView } from './live/live-view.ts';
 import { MetricsPage } from './live/metrics-page.ts';
 import { FleetOverview, isUp } from './live/overview.ts';
@@ -71,6 +79,8 @@ export interface CollectorOptions {
   runbooksDir: string;
   /** Grafana's dashboards, as generated files. */
   dashboardsDir: string;
+  /** The installers' templates, and below it the bundle for agents, or what makes it. */
+  installersDir: string;
   /** $XDG_RUNTIME_DIR, where there is one. */
   runtimeDir?: string | undefined;
   clock?: Clock;
@@ -83,6 +93,8 @@ export interface StartedCollector {
   url: string;
   listen: ListenAddress;
   adminTokenFile: string;
+  /** What a client on this machine has to trust, when this collector speaks HTTPS. */
+  trust: LocalTrust | undefined;
   embedded: EmbeddedPostgres | undefined;
 }
 
@@ -91,6 +103,7 @@ export interface Parts {
   clock: Clock;
   database: Database;
   store: FleetStore;
+  enrolments: EnrolmentStore;
   directory: FleetDirectory;
   view: LiveView;
   own: OwnMetrics;
@@ -102,6 +115,7 @@ export interface Parts {
   replication: Pick<Replicating, 'view' | 'events'>;
   hub: EventHub;
   overview: FleetOverview;
+  tls: CollectorTls;
 }
 
 const PARTITION_SCHEDULE = '7 * * * *';
@@ -118,12 +132,24 @@ export async function startCollector(options: CollectorOptions): Promise<Started
   ensureDirectory(config.dataDir, "the collector's data");
   refuseHalfRestored(config.dataDir);
   const adminToken = new AdminToken(config.dataDir);
+  const publicUrl = config.publicUrl === undefined ? undefined : new URL(config.publicUrl);
+  const tls = openTls({
+    ...config,
+    clock,
+    random: randomBytes,
+    hostname: hostname(),
+    names: () => [...(publicUrl === undefined ? [] : [publicUrl.hostname]), ...config.tlsNames, ...machineNames(hostname())],
+    publicHost: publicUrl?.hostname,
+    log: log.child({ component: 'tls' }),
+  });
+  if (tls !== undefined) lifecycle.onStop('tls', tls.watch());
   const embedded = config.databaseUrl === undefined ? await startEmbedded(options) : undefined;
   const database = await openDatabase(embedded?.connection ?? { url: config.databaseUrl! }, options, clock);
   const partitions = await keepPartitions(database, options, clock);
 
   const store = new FleetStore(database);
-  const directory = new FleetDirectory(store, clock, log.child({ component: 'fleet' }));
+  const enrolments = new EnrolmentStore(database);
+  const directory = new FleetDirectory(store, enrolments, clock, log.child({ component: 'fleet' }));
   await whileStarting(() => directory.start());
   lifecycle.onStop('fleet', () => directory.stop());
 
@@ -160,6 +186,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
       view.heard(node, agent, clockOffsetMs);
     },
     derive: (report) => replication.view.accept(report),
+    movedTo: config.movedTo?.replace(/\/+$/, ''),
   });
   lifecycle.onStop('writer', () => writer.stop());
   const stalls = watchForStalls(clock, () => {
@@ -168,8 +195,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
   });
   lifecycle.onStop('stall watch', () => stalls.stop());
 
-  const publicUrl = config.publicUrl === undefined ? undefined : new URL(config.publicUrl);
-  const baseUrl = (): URL => publicUrl ?? new URL(localUrl(listen));
+  const baseUrl = (): URL => publicUrl ?? new URL(localUrl(listen, tls !== undefined));
   const alerting = await startAlerting({
     ...options,
     clock,
@@ -201,35 +227,74 @@ export async function startCollector(options: CollectorOptions): Promise<Started
     adminToken,
     clock,
     publicUrl,
+    tls,
     onAnswered: ({ method, routeOptions }, status, seconds) => {
       if (routeOptions.config.access === 'agent') own.acknowledged(seconds);
       else own.requestAnswered(method, routeOptions.url ?? 'none', status, seconds);
     },
   });
   const components = registerComponents({ clock, database, directory, view, writer, replication }, alerting);
+  if (tls !== undefined) components.register('tls', false, () => tls.health());
   lifecycle.onStop('component watch', components.watch());
   addRoutes(
     app,
-    { clock, database, store, directory, view, own, intake, components, alerting, replication, hub, overview },
-    { ...options, baseUrl, settings: settingsOf(options, embedded) },
+    {
+      clock,
+      database,
+      store,
+      enrolments,
+      directory,
+      view,
+      own,
+      intake,
+      components,
+      alerting,
+      replication,
+      hub,
+      overview,
+      tls: tls ?? NO_TLS,
+    },
+    {
+      ...options,
+      baseUrl,
+      settings: settingsOf(options, embedded),
+      enrolment: { policy: config.enrollment, publicUrl, log: log.child({ component: 'enrolment' }) },
+      downloads: {
+        installersDir: options.installersDir,
+        dataDir: config.dataDir,
+        clock,
+        log: log.child({ component: 'downloads' }),
+        publicUrl,
+      },
+    },
   );
   lifecycle.onStop('http', () => app.close());
   listen.port = await listenOn(app, listen);
   log.info({ listen: config.listen, port: listen.port, nodes: [...directory.all()].length }, 'the collector listens');
-  return { url: localUrl(listen), listen, adminTokenFile: adminToken.file, embedded };
+  const warning = plainHttpWarning({ tls: config.tls, host: listen.host, publicUrl });
+  if (warning !== undefined) log.warn(warning);
+  return {
+    url: localUrl(listen, tls !== undefined),
+    listen,
+    adminTokenFile: adminToken.file,
+    trust: localTrust(config),
+    embedded,
+  };
 }
 
 export interface RouteOptions extends Pick<CollectorOptions, 'consoleDir' | 'dashboardsDir' | 'runbooksDir'> {
   lifecycle: Pick<Lifecycle, 'stopping'>;
   /** Where this collector is reached from outside. */
   baseUrl: () => URL;
+  enrolment: Pick<EnrolmentRoutesOptions, 'policy' | 'publicUrl' | 'log'>;
   settings: Omit<SettingsRoutesOptions, 'clock' | 'store' | 'reload'>;
+  downloads: Omit<DownloadRoutesOptions, 'baseUrl'>;
 }
 
 /** Every address of the collector, but for what the HTTP server has by itself (sign-in, description). */
 export function addRoutes(
   app: FastifyInstance,
-  { clock, database, store, directory, view, own, intake, components, alerting, replication, hub, overview }: Parts,
+  { clock, database, store, enrolments, directory, view, own, intake, components, alerting, replication, hub, overview }: Parts,
   options: RouteOptions,
 ): void {
   healthRoutes(app, { components, clock, stopping: () => options.lifecycle.stopping });
@@ -237,7 +302,9 @@ export function addRoutes(
     intake,
     nodeOf: (request) => (request.principal?.kind === 'agent' ? request.principal.node : undefined),
   });
-  fleetRoutes(app, { directory, store, summarise: (node) => nodeSummary(node, view.node(node.id)?.lastSeenAt) });
+  const summarise = (node: NodeRecord): NodeSummary => nodeSummary(node, view.node(node.id)?.lastSeenAt);
+  fleetRoutes(app, { directory, store, enrolments, summarise });
+  enrolmentRoutes(app, { ...options.enrolment, directory, enrolments, fingerprint: undefined, summarise });
   liveRoutes(app, {
     fleet: directory,
     overview,
@@ -263,6 +330,7 @@ export function addRoutes(
   settingsRoutes(app, { ...options.settings, clock, store: new SettingsStore(database), reload: () => alerting.reload() });
   runbookRoutes(app, options.runbooksDir);
   grafanaRoutes(app, options);
+  downloadRoutes(app, { ...options.downloads, baseUrl: options.baseUrl });
   consoleFiles(app, options.consoleDir);
 }
 

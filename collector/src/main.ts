@@ -19,6 +19,7 @@ await runProgram('tidemark-collector', () =>
       consoleDir: path('../../packages/console/dist'),
       runbooksDir: path('../../docs/runbooks'),
       dashboardsDir: path('../../dashboards/json'),
+      installersDir: path('../../installers'),
       out: (text) => void process.stdout.write(text),
       err: (text) => void process.stderr.write(text),
       tellParent: (message) => void process.send?.(message),

@@ -34,6 +34,10 @@ const PUBLIC = [
   'GET /runbooks',
   'GET /runbooks/page.css',
   'GET /runbooks/:name',
+  // A machine that is to become a node has no credential yet.
+  'GET /documentation/downloads',
+  'GET /documentation/downloads/page.css',
+  'GET /documentation/downloads/:name',
 ];
 /** An answer without an end; collector/src/events has its own tests. */
 const STREAM = '/api/events';

@@ -10,10 +10,12 @@ import { Partitions } from './db/partitions.ts';
 import { Database } from './db/pool.ts';
 import { EventHub } from './events/hub.ts';
 import { FleetDirectory } from './fleet/directory.ts';
+import { EnrolmentStore } from './fleet/enrolment-store.ts';
 import { FleetStore } from './fleet/store.ts';
 import { Components } from './health/components.ts';
 import { AdminToken } from './http/admin-token.ts';
 import { buildServer } from './http/server.ts';
+import { NO_TLS } from './http/tls.ts';
 import { IncidentBook } from './incidents/book.ts';
 import { Recorder } from './incidents/recorder.ts';
 import { IncidentStore } from './incidents/store.ts';
@@ -44,7 +46,8 @@ export async function assembleApi(version: string): Promise<AssembledApi> {
   // Nothing listens on port 1: whatever asks the database hears that it is away.
   const database = new Database({ address: { url: 'postgresql://nobody@127.0.0.1:1/none' }, clock, log });
   const store = new FleetStore(database);
-  const directory = new FleetDirectory(store, clock, log);
+  const enrolments = new EnrolmentStore(database);
+  const directory = new FleetDirectory(store, enrolments, clock, log);
   const view = new LiveView(clock);
   const own = new OwnMetrics({
     version,
@@ -67,6 +70,7 @@ export async function assembleApi(version: string): Promise<AssembledApi> {
     clock,
     database,
     store,
+    enrolments,
     directory,
     view,
     own,
@@ -76,6 +80,7 @@ export async function assembleApi(version: string): Promise<AssembledApi> {
     hub: new EventHub({ clock, view, overview, nodes: () => [] }),
     alerting: unstartedAlerting(database, clock, log),
     replication: unstartedReplication(database, directory, clock, log),
+    tls: NO_TLS,
   };
   addRoutes(app, parts, {
     consoleDir: join(dataDir, 'none'),
@@ -83,6 +88,8 @@ export async function assembleApi(version: string): Promise<AssembledApi> {
     lifecycle: { stopping: false },
     baseUrl: () => new URL('http://127.0.0.1'),
     runbooksDir: join(dataDir, 'none'),
+    downloads: { installersDir: join(dataDir, 'none'), dataDir, clock, log, publicUrl: undefined },
+    enrolment: { policy: 'approve', publicUrl: undefined, log },
     settings: {
       version,
       file: undefined,

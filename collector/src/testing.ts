@@ -38,6 +38,7 @@ export interface TestCollectorOptions {
   publicUrl?: string;
   /** The configuration file. */
   file?: string;
+  installersDir?: string;
 }
 
 /** Starts a collector, as `run` does; what it began is undone when it is stopped, when the start fails, and when the test is over. */
@@ -47,6 +48,7 @@ export async function startTestCollector({
   databaseUrl,
   publicUrl,
   file,
+  installersDir,
 }: TestCollectorOptions): Promise<TestCollector> {
   const steps: (() => Promise<void> | void)[] = [];
   const state = { stopping: false };
@@ -69,6 +71,7 @@ export async function startTestCollector({
       consoleDir: join(dataDir, 'no-console'),
       runbooksDir: join(dataDir, 'no-runbooks'),
       dashboardsDir: join(dataDir, 'no-dashboards'),
+      installersDir: installersDir ?? join(dataDir, 'no-installers'),
       log: pino({ level: 'silent' }),
       lifecycle: {
         onStop: (_, step) => void steps.push(step),
@@ -104,6 +107,7 @@ export async function commandLine(argv: readonly string[], environment: Record<s
         consoleDir: '/nonexistent',
         runbooksDir: '/nonexistent',
         dashboardsDir: '/nonexistent',
+        installersDir: '/nonexistent',
         out: (text) => void (result.out += text),
         err: (text) => void (result.err += text),
         tellParent: () => {},

@@ -17,8 +17,10 @@ import { readMigrations } from '../db/migrate.ts';
 import { Database } from '../db/pool.ts';
 import { makeUsable } from '../db/usable.ts';
 import { adminTokenFile, resetAdminToken } from '../http/admin-token.ts';
+import { checkTlsFiles, localTrust } from '../http/tls.ts';
 import { alertCommands, silenceCommands } from './alerts.ts';
-import { connectTo } from './client.ts';
+import { connectTo, type CollectorAddress } from './client.ts';
+import { healthCommand } from './health.ts';
 import { installationCommands } from './installation.ts';
 import { nodeCommands, tokenCommands, type Terminal } from './nodes.ts';
 import { notifyCommands } from './notify.ts';
@@ -31,6 +33,7 @@ export interface ProgramContext extends Terminal {
   consoleDir: string;
   runbooksDir: string;
   dashboardsDir: string;
+  installersDir: string;
   /** Tells the process that started this one that it is ready, when there is one. */
   tellParent: (message: object) => void;
   /** Takes the exit code of what was run. */
@@ -77,7 +80,9 @@ Examples:
   addOptions(config.command('check').description('check the configuration and print what is in force'), collectorOptions)
     .addHelpText('after', '\nExample:\n  tidemark-collector config check --config /etc/tidemark/collector.yaml\n')
     .action((_: unknown, command: Command) => {
-      context.out(`${printOptions(collectorOptions, load(command))}\n`);
+      const loaded = load(command);
+      checkTlsFiles(loaded.values, systemClock);
+      context.out(`${printOptions(collectorOptions, loaded)}\n`);
     });
 
   installationCommands(program, config, { ...context, load });
@@ -104,11 +109,12 @@ Examples:
         '--token-file <file>',
         'file with an admin token (default: admin-token in the data directory; environment: TIDEMARK_API_TOKEN_FILE)',
       )
+      .option('--ca-file <file>', 'authority as PEM that is trusted besides the public ones (environment: TIDEMARK_CA_FILE)')
       .option('--data-dir <directory>', "the collector's data directory")
       .option('--listen <address>', 'where the collector listens')
       .option('--config <file>', "the collector's YAML file");
-  const connect = (command: Command): { client: ReturnType<typeof connectTo>; url: string } => {
-    const flags = command.opts<{ server?: string; tokenFile?: string; dataDir?: string; listen?: string; config?: string }>();
+  const addressOf = (command: Command): CollectorAddress & { tokenFile: string; publicUrl: string | undefined } => {
+    const flags = command.opts<Partial<Record<'server' | 'tokenFile' | 'caFile' | 'dataDir' | 'listen' | 'config', string>>>();
     const { values } = loadOptions('tidemark-collector', collectorOptions, {
       flags: {
         ...(flags.dataDir && { dataDir: flags.dataDir }),
@@ -118,12 +124,21 @@ Examples:
       environment: context.environment,
       defaultFile: COLLECTOR_FILE,
     });
-    const url = flags.server ?? context.environment['TIDEMARK_SERVER'] ?? localUrl(parseListen(values.listen));
+    const named = flags.server ?? context.environment['TIDEMARK_SERVER'];
+    const url = named ?? localUrl(parseListen(values.listen), values.tls !== 'off');
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
       throw new OperationalFailure(`--server ${JSON.stringify(url)} is not an address; it looks like http://collector:5000.`, EXIT.usage);
+    const caFile = flags.caFile ?? context.environment['TIDEMARK_CA_FILE'];
+    const local = localTrust(values);
+    const trust = caFile !== undefined ? { file: caFile, exact: false } : named === undefined || local?.exact === false ? local : undefined;
     const tokenFile = flags.tokenFile ?? context.environment['TIDEMARK_API_TOKEN_FILE'] ?? adminTokenFile(values.dataDir);
-    return { client: connectTo({ url: url.replace(/\/+$/, ''), tokenFile }), url: values.publicUrl ?? url };
+    return { url: url.replace(/\/+$/, ''), trust, tokenFile, publicUrl: values.publicUrl };
   };
+  const connect = (command: Command): { client: ReturnType<typeof connectTo>; url: string } => {
+    const address = addressOf(command);
+    return { client: connectTo(address), url: address.publicUrl ?? address.url };
+  };
+  healthCommand(program, { ...context, addressOf }, connectOptions);
   nodeCommands(program, { ...context, connect }, connectOptions);
   alertCommands(program, { ...context, connect }, connectOptions);
   silenceCommands(program, { ...context, connect }, connectOptions);
@@ -142,6 +157,7 @@ async function run(load: () => LoadedOptions<CollectorConfig>, context: ProgramC
       url,
       listen,
       adminTokenFile: file,
+      trust,
       embedded,
     } = await startCollector({
       configuration,
@@ -151,6 +167,7 @@ async function run(load: () => LoadedOptions<CollectorConfig>, context: ProgramC
       consoleDir: context.consoleDir,
       runbooksDir: context.runbooksDir,
       dashboardsDir: context.dashboardsDir,
+      installersDir: context.installersDir,
       runtimeDir: context.environment['XDG_RUNTIME_DIR'],
       log,
       lifecycle,
@@ -161,6 +178,7 @@ async function run(load: () => LoadedOptions<CollectorConfig>, context: ProgramC
       listen,
       dataDir: config.dataDir,
       adminTokenFile: file,
+      ...(trust === undefined ? {} : { trust }),
       ...(embedded === undefined ? {} : { agentPostgres: embedded.agentAccess }),
     });
   });

@@ -39,6 +39,7 @@ export const PROBLEMS = {
   configuration_invalid: { status: 409, title: 'The configuration file has mistakes; what was in force stays' },
   body_too_large: { status: 413, title: 'The body is larger than is accepted' },
   media_type_unsupported: { status: 415, title: "The body's Content-Type or Content-Encoding is not supported" },
+  range_unsatisfiable: { status: 416, title: 'The part that is asked for begins beyond the end' },
   layout_mismatch: { status: 422, title: 'A block has another number of values than its layout' },
   value_invalid: { status: 422, title: 'A value is neither a number nor one of the defined words' },
   time_absurd: { status: 422, title: "The report's time is too far from now to be true" },
