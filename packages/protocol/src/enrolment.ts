@@ -1,10 +1,6 @@
 /**
  * How a machine becomes a node: `POST /api/telemetry/v1/enroll`. The agent makes its secret by itself and sends its SHA-256, so a
  * lost answer costs nothing: asked again with the same hash, the collector answers the same. The secret itself travels with reports only.
- *
- * An enrolment string is one line for a person to carry: `tme1.TOKEN.FINGERPRINT@URL`, where TOKEN is base64url, FINGERPRINT the
- * SHA-256 of the DER of the collector's certificate authority as 64 hexadecimal digits (or `-` when public authorities vouch
- * for it, or nobody does), and URL the collector's address. A shell takes it apart with `${s#*@}`.
  */
 import { Type, type Static } from 'typebox';
 import { NodeName, Tags } from './report.ts';
@@ -91,24 +87,10 @@ export type MadeEnrollment = Static<typeof MadeEnrollment>;
 export const EnrollmentList = Type.Object({ enrollments: Type.Array(EnrollmentView) });
 export type EnrollmentList = Static<typeof EnrollmentList>;
 
-export interface EnrolmentString {
-  readonly token: string;
-  /** SHA-256 of the DER of the certificate authority, 64 hexadecimal digits. */
-  readonly fingerprint: string | undefined;
-  readonly url: string;
-}
+/** What a machine is told whose claim was denied. */
+export const notApproved = (name: string): string =>
+  `This machine was not approved as ${JSON.stringify(name)}. To ask once more, delete the agent's secret on it and enrol it again.`;
 
-const FORM = /^tme1\.([A-Za-z0-9_-]{20,100})\.([0-9a-f]{64}|-)@(https?:\/\/[^\s?#@]{1,500})$/;
-
-export const looksLikeEnrolment = (text: string): boolean => text.startsWith('tme1.');
-
-/** Undefined when it is none, or was cut. */
-export function parseEnrolment(text: string): EnrolmentString | undefined {
-  const [, token, fingerprint, url] = FORM.exec(text.trim()) ?? [];
-  if (token === undefined || url === undefined || !URL.canParse(url)) return undefined;
-  return { token, fingerprint: fingerprint === '-' ? undefined : fingerprint, url };
-}
-
-export function formatEnrolment({ token, fingerprint, url }: EnrolmentString): string {
-  return `tme1.${token}.${fingerprint ?? '-'}@${url}`;
-}
+/** What a machine is told in whose place another one was approved. */
+export const replacedBy = (name: string): string =>
+  `Another machine was approved as ${JSON.stringify(name)} in place of this one. To watch this one too, delete the agent's secret on it and enrol it under a name of its own.`;

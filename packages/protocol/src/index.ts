@@ -1,7 +1,9 @@
 /** What travels between agent, collector and those who ask: one schema gives types, validation and the OpenAPI description. */
 export * from './acknowledgement.ts';
 export * from './alert.ts';
+export * from './enrolment-string.ts';
 export * from './enrolment.ts';
+export * from './install-commands.ts';
 export * from './inventory.ts';
 export * from './layout.ts';
 export * from './limits.ts';
