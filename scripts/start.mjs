@@ -7,6 +7,7 @@
 import { spawn } from 'node:child_process';
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { request as httpRequest } from 'node:http';
+import { request as httpsRequest } from 'node:https';
 import { hostname, networkInterfaces } from 'node:os';
 import { join, resolve } from 'node:path';
 import { Failure, checkNode, ensureBuilt, ensureInstalled, root, runCommand } from './prepare.mjs';
@@ -182,14 +183,15 @@ async function endProcess(child, timeoutMs) {
 // --- this machine's agent -------------------------------------------------------------------------------------
 
 /** Makes sure that this machine is a node with a token, and writes its agent's configuration. Returns the file's path. */
-async function prepareAgent({ url, adminTokenFile, agentPostgres }, dataDir) {
+async function prepareAgent({ url, adminTokenFile, agentPostgres, trust }, dataDir) {
   const directory = join(dataDir, 'agent');
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const name = process.env.TIDEMARK_HOSTNAME || hostname();
   const tokenFile = join(directory, 'token');
-  if (!(await isKnown(url, tokenFile))) {
+  const server = { url, tls: tlsOptions(trust) };
+  if (!(await isKnown(server, tokenFile))) {
     const adminToken = readFileSync(resolve(root, adminTokenFile), 'utf8').trim();
-    writePrivately(tokenFile, `${await makeToken(url, adminToken, name)}\n`);
+    writePrivately(tokenFile, `${await makeToken(server, adminToken, name)}\n`);
   }
   const postgres =
     agentPostgres === undefined
@@ -197,14 +199,31 @@ async function prepareAgent({ url, adminTokenFile, agentPostgres }, dataDir) {
       : [{ name: 'tidemark', url: agentPostgres.url, passwordFile: resolve(root, agentPostgres.passwordFile) }];
   const config = join(directory, 'agent.yaml');
   // JSON is YAML.
-  const values = { server: url, tokenFile, dataDir: directory, hostname: name, postgres };
+  const values = { server: url, tokenFile, dataDir: directory, hostname: name, postgres, ...agentTrust(trust) };
   const lines = Object.entries(values).map(([key, value]) => `${key}: ${JSON.stringify(value)}\n`);
   writePrivately(config, `# Written by "npm start" at every start.\n${lines.join('')}`);
   return config;
 }
 
+/** What this program trusts of a collector on this machine: its own authority, or its certificate as it stands in its file. */
+function tlsOptions(trust) {
+  if (trust === undefined) return {};
+  const pem = readFileSync(resolve(root, trust.file), 'utf8');
+  if (!trust.exact) return { ca: pem };
+  const [own = pem] = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/.exec(pem) ?? [];
+  return { ca: own, allowPartialTrustChain: true, checkServerIdentity: () => undefined };
+}
+
+/** An agent judges as everywhere else, by name and authority: with a certificate of the operator's it needs the address that it is for. */
+function agentTrust(trust) {
+  if (trust === undefined) return {};
+  if (!trust.exact) return { caFile: resolve(root, trust.file) };
+  const { TIDEMARK_PUBLIC_URL: publicUrl, TIDEMARK_CA_FILE: caFile } = process.env;
+  return { ...(publicUrl && { server: publicUrl }), ...(caFile && { caFile: resolve(root, caFile) }) };
+}
+
 /** False when there is no token, or when this collector does not know it (its database was made anew). */
-async function isKnown(url, tokenFile) {
+async function isKnown(server, tokenFile) {
   let token;
   try {
     token = readFileSync(tokenFile, 'utf8').trim();
@@ -212,22 +231,24 @@ async function isKnown(url, tokenFile) {
     return false;
   }
   // An empty request is refused whoever sends it; the credential is looked at first.
-  const { problem } = await request(url, '/api/telemetry/v1/reports', token, {});
+  const { problem } = await request(server, '/api/telemetry/v1/reports', token, {});
   return problem?.code !== 'credential_unknown';
 }
 
 /** A token for a node of this name: of a new node, or a new one for the node that is there. */
-async function makeToken(url, adminToken, name) {
-  const added = await request(url, '/api/telemetry/nodes', adminToken, { name });
+async function makeToken(server, adminToken, name) {
+  const added = await request(server, '/api/telemetry/nodes', adminToken, { name });
   const made =
-    added.problem?.code === 'name_taken' ? await request(url, `/api/telemetry/nodes/${encodeURIComponent(name)}/token`, adminToken) : added;
+    added.problem?.code === 'name_taken'
+      ? await request(server, `/api/telemetry/nodes/${encodeURIComponent(name)}/token`, adminToken)
+      : added;
   if (made.problem !== undefined)
     throw new Failure(`${made.problem.title ?? 'the collector refused'}: ${made.problem.detail ?? made.problem.status}`);
   return made.body.token;
 }
 
 /** By node:http and not by fetch, which refuses ports that browsers hold to be unsafe (5060, 6000, …) and does not say so. */
-function request(url, path, token, body) {
+function request({ url, tls }, path, token, body) {
   const text = body === undefined ? '' : JSON.stringify(body);
   return new Promise((done, failed) => {
     const headers = {
@@ -235,9 +256,10 @@ function request(url, path, token, body) {
       'content-length': Buffer.byteLength(text),
       ...(text === '' ? {} : { 'content-type': 'application/json' }),
     };
-    const outgoing = httpRequest(
-      new URL(path, url),
-      { method: 'POST', headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) },
+    const address = new URL(path, url);
+    const outgoing = (address.protocol === 'https:' ? httpsRequest : httpRequest)(
+      address,
+      { method: 'POST', headers, signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS), ...tls },
       (response) => {
         let answer = '';
         response.setEncoding('utf8').on('data', (chunk) => (answer += chunk));
@@ -290,14 +312,15 @@ function announce({ url, listen, adminTokenFile }) {
 /** Where the console is: on this machine, and, when it listens to all, by this machine's addresses in its networks. */
 function addressesOf(url, host) {
   const everywhere = host === '0.0.0.0' || host === '::';
-  const { port, hostname: reached } = new URL(url);
-  const local = /^(?:127\.0\.0\.1|\[::1\]|localhost)$/.test(reached) ? `http://localhost:${port || 80}` : url;
+  const { protocol, port, hostname: reached } = new URL(url);
+  const usualPort = protocol === 'https:' ? 443 : 80;
+  const local = /^(?:127\.0\.0\.1|\[::1\]|localhost)$/.test(reached) ? `${protocol}//localhost:${port || usualPort}` : url;
   if (!everywhere) return [local];
   const outside = Object.entries(networkInterfaces())
     .filter(([name]) => !/^(?:docker|br-|veth|virbr|cni|flannel)/.test(name))
     .flatMap(([, addresses]) => addresses ?? [])
     .filter(({ internal, family }) => !internal && family === 'IPv4')
-    .map(({ address }) => `http://${address}:${port || 80}`);
+    .map(({ address }) => `${protocol}//${address}:${port || usualPort}`);
   return [local, ...outside.slice(0, 3)];
 }
 

@@ -44,7 +44,8 @@ describe('listen', () => {
     ['[fe80::1]:5000', { host: 'fe80::1', port: 5000 }, 'http://[fe80::1]:5000'],
   ])('%s', (text, address, url) => {
     expect(parseListen(load({ flags: { listen: text } }).values.listen)).toEqual(address);
-    expect(localUrl(address)).toBe(url);
+    expect(localUrl(address, false)).toBe(url);
+    expect(localUrl(address, true)).toBe(url.replace('http:', 'https:'));
   });
 
   test('a port in a file is a number', () => {

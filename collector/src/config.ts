@@ -9,10 +9,13 @@ import {
   declareOptions,
   sentenceOf,
   type LoadedOptions,
+  type Mistake,
+  type OptionDeclaration,
   type OptionValues,
 } from '@tidemark/service';
 import { Type } from 'typebox';
 import type { ListenAddress } from './http/listen.ts';
+import { asciiName } from './http/tls-authority.ts';
 import { channelsOption } from './notify/channels/index.ts';
 import { overrideOptions, ruleOptions } from './rules/options.ts';
 
@@ -37,6 +40,25 @@ function refusePassword(url: string): string | undefined {
   const inQuery = /[?&](ssl)?password=[^&]/i.test(url);
   if (!inAuthority && !inQuery) return undefined;
   return 'a password on a command line can be read by every user of the machine: put the URL into TIDEMARK_DATABASE_URL, or into the configuration file with mode 0600';
+}
+
+/** What is only asked for with some kinds of TLS: given with another, it would silently do nothing. */
+function onlyWith(option: string, kinds: readonly string[]): NonNullable<OptionDeclaration['check']> {
+  return (values) => {
+    const given = values[option];
+    const { tls } = values;
+    if (given === undefined || (Array.isArray(given) && given.length === 0) || tls === undefined || kinds.includes(String(tls))) return [];
+    return [{ path: [], text: `does nothing with tls: ${String(tls)}; set tls: ${kinds.join(' or tls: ')}, or leave this out` }];
+  };
+}
+
+/** `tls: files` without its files. */
+function needsFiles({ tls, tlsCert, tlsKey }: Readonly<Record<string, unknown>>): Mistake[] {
+  const missing = [...(tlsCert === undefined ? ['tlsCert'] : []), ...(tlsKey === undefined ? ['tlsKey'] : [])];
+  if (tls !== 'files' || missing.length === 0) return [];
+  return [
+    { path: [], text: `files needs a certificate and its key; ${missing.join(' and ')} ${missing.length === 1 ? 'is' : 'are'} not set` },
+  ];
 }
 
 export const collectorOptions = declareOptions({
@@ -71,20 +93,39 @@ export const collectorOptions = declareOptions({
       'HTTPS: with the certificate of tlsCert and tlsKey, or with one signed by an authority of its own, which enrolment strings pin',
     value: 'kind',
     default: 'off',
+    check: needsFiles,
   },
-  tlsCert: { schema: Type.String({ minLength: 1 }), description: 'certificate chain as PEM; read again when it changes', value: 'file' },
-  tlsKey: { schema: Type.String({ minLength: 1 }), description: 'its private key as PEM', value: 'file' },
+  tlsCert: {
+    schema: Type.String({ minLength: 1 }),
+    description: 'certificate chain as PEM; read again when it changes',
+    value: 'file',
+    check: onlyWith('tlsCert', ['files']),
+  },
+  tlsKey: {
+    schema: Type.String({ minLength: 1 }),
+    description: 'its private key as PEM',
+    value: 'file',
+    check: onlyWith('tlsKey', ['files']),
+  },
   tlsNames: {
-    schema: Type.Array(Type.String({ minLength: 1, maxLength: 253 }), { maxItems: 50 }),
+    schema: Type.Array(
+      Type.Refine(
+        Type.String({ wanted: 'a host name or an address, for example monitor.example' }),
+        (name) => asciiName(name) !== undefined,
+      ),
+      { maxItems: 50 },
+    ),
     description: 'further names and addresses of a self-made certificate (this machine’s own and that of --public-url are in it)',
     value: 'name',
     list: true,
     default: [],
+    check: onlyWith('tlsNames', ['self-made']),
   },
   tlsClientCa: {
     schema: Type.String({ minLength: 1 }),
     description: 'authorities as PEM whose certificates agents must show (mutual TLS); people and programs need none',
     value: 'file',
+    check: onlyWith('tlsClientCa', ['files', 'self-made']),
   },
   dataDir: {
     schema: Type.String({ minLength: 1 }),
@@ -174,7 +215,7 @@ export function parseListen(listen: string | number): ListenAddress {
 }
 
 /** The URL by which this machine reaches an address that is listened on. */
-export function localUrl({ host, port }: ListenAddress): string {
+export function localUrl({ host, port }: ListenAddress, https: boolean): string {
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${isIP(reachable) === 6 ? `[${reachable}]` : reachable}:${port}`;
+  return `${https ? 'https' : 'http'}://${isIP(reachable) === 6 ? `[${reachable}]` : reachable}:${port}`;
 }

@@ -17,6 +17,7 @@ import { readMigrations } from '../db/migrate.ts';
 import { Database } from '../db/pool.ts';
 import { makeUsable } from '../db/usable.ts';
 import { adminTokenFile, resetAdminToken } from '../http/admin-token.ts';
+import { authorityFile } from '../http/tls-authority.ts';
 import { checkTlsFiles, localTrust } from '../http/tls.ts';
 import { alertCommands, silenceCommands } from './alerts.ts';
 import { connectTo, type CollectorAddress } from './client.ts';
@@ -129,8 +130,9 @@ Examples:
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
       throw new OperationalFailure(`--server ${JSON.stringify(url)} is not an address; it looks like http://collector:5000.`, EXIT.usage);
     const caFile = flags.caFile ?? context.environment['TIDEMARK_CA_FILE'];
-    const local = localTrust(values);
-    const trust = caFile !== undefined ? { file: caFile, exact: false } : named === undefined || local?.exact === false ? local : undefined;
+    // A collector that was started with flags has left its authority there; public ones count besides.
+    const local = localTrust(values) ?? { file: authorityFile(values.dataDir), exact: false };
+    const trust = caFile !== undefined ? { file: caFile, exact: false } : named === undefined || !local.exact ? local : undefined;
     const tokenFile = flags.tokenFile ?? context.environment['TIDEMARK_API_TOKEN_FILE'] ?? adminTokenFile(values.dataDir);
     return { url: url.replace(/\/+$/, ''), trust, tokenFile, publicUrl: values.publicUrl };
   };
