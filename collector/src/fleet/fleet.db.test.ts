@@ -8,6 +8,9 @@ import { createTestDatabase, type TestDatabase } from '../db/testing.ts';
 import { testServer } from '../http/testing.ts';
 import { nodeSummary } from '../series/routes.ts';
 import { FleetDirectory } from './directory.ts';
+import { enrolmentRoutes } from './enrolment-routes.ts';
+import { EnrolmentStore } from './enrolment-store.ts';
+import type { NodeRecord } from './node.ts';
 import { fleetRoutes } from './routes.ts';
 import { FleetStore } from './store.ts';
 
@@ -29,11 +32,16 @@ interface World extends TestDatabase {
 async function makeWorld(base: TestDatabase): Promise<World> {
   const clock = new ManualClock();
   const store = new FleetStore(base.database);
-  const directory = new FleetDirectory(store, clock, log);
+  const enrolments = new EnrolmentStore(base.database);
+  const directory = new FleetDirectory(store, enrolments, clock, log);
   await directory.refresh();
   const { app, adminToken } = await testServer({
     credentials: directory,
-    routes: (a) => fleetRoutes(a, { directory, store, summarise: (node) => nodeSummary(node, undefined) }),
+    routes: (a) => {
+      const summarise = (node: NodeRecord): NodeSummary => nodeSummary(node, undefined);
+      fleetRoutes(a, { directory, store, enrolments, summarise });
+      enrolmentRoutes(a, { directory, enrolments, policy: 'approve', publicUrl: undefined, fingerprint: undefined, summarise, log });
+    },
   });
   const ask: World['ask'] = (method, url, payload) =>
     app.inject({ method, url, headers: { authorization: `Bearer ${adminToken()}` }, ...(payload === undefined ? {} : { payload }) });

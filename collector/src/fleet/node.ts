@@ -1,5 +1,5 @@
 /** A node as the collector holds it in memory: the directory is read at start, so that agents are known even while the database is away. */
-import type { NodeState, Tags } from '@tidemark/protocol';
+import type { Claim, NodeState, Tags } from '@tidemark/protocol';
 
 export interface NodeRecord {
   readonly id: number;
@@ -11,4 +11,8 @@ export interface NodeRecord {
   readonly createdAt: number;
   agentVersion: string | null;
   intervalSeconds: number | null;
+  /** Hash of the machine's own id, where its agent gave one. */
+  machine?: string | null;
+  /** What asks to be this node and waits for a person. */
+  claim?: Claim | null;
 }

@@ -1,8 +1,9 @@
 /** Nodes and the tokens of programs: who belongs to the fleet. Every change is in force when its answer is sent. */
-import { LIMITS, NodeList, NodeName, NodeSummary, ProblemError, TagName, type NodeState } from '@tidemark/protocol';
+import { LIMITS, NodeList, NodeName, NodeSummary, ProblemError, TagName } from '@tidemark/protocol';
 import type { FastifyInstance } from 'fastify';
 import { Type, type Static } from 'typebox';
 import type { FleetDirectory } from './directory.ts';
+import type { EnrolmentStore } from './enrolment-store.ts';
 import type { NodeRecord } from './node.ts';
 import type { FleetStore } from './store.ts';
 import { hashToken, newToken } from '../http/token.ts';
@@ -10,6 +11,7 @@ import { hashToken, newToken } from '../http/token.ts';
 export interface FleetRoutesOptions {
   directory: FleetDirectory;
   store: FleetStore;
+  enrolments: EnrolmentStore;
   /** A node as the API shows it, with what the live view knows of it. */
   summarise: (node: NodeRecord) => NodeSummary;
 }
@@ -30,19 +32,30 @@ const TokenName = Type.String({
 const AddToken = Type.Object({ name: TokenName, role: Type.Union([Type.Literal('read'), Type.Literal('admin')]) });
 const TokenView = Type.Object({ name: Type.String(), role: Type.String(), createdAt: Type.String() });
 
-/** What each step of a node's life may follow. */
-const STEPS: Readonly<Record<'approve' | 'revoke' | 'retire', { to: NodeState; from: readonly NodeState[]; summary: string }>> = {
-  approve: { to: 'approved', from: ['pending', 'revoked', 'approved'], summary: 'Let a node report' },
-  revoke: { to: 'revoked', from: ['pending', 'approved', 'revoked'], summary: "Take a node's credential away; its history stays" },
-  retire: {
-    to: 'retired',
-    from: ['pending', 'approved', 'revoked'],
-    summary: 'Take a node out for good; its history stays, its name is free',
-  },
-};
+const NewToken = Type.Union([
+  Type.Object(
+    {
+      overlapSeconds: Type.Optional(
+        Type.Integer({
+          minimum: 0,
+          maximum: 30 * 86_400,
+          description: 'How long the old one holds when the new one is not used before; 0 unless told.',
+        }),
+      ),
+    },
+    { additionalProperties: false },
+  ),
+  Type.Null(),
+]);
+
+/** Steps of a node's life; to let one in is with enrolment. */
+const STEPS = {
+  revoke: "Take a node's credential away; its history stays",
+  retire: 'Take a node out for good; its history stays, its name is free',
+} as const;
 
 export function fleetRoutes(app: FastifyInstance, options: FleetRoutesOptions): void {
-  const { directory, store, summarise } = options;
+  const { directory, store, enrolments, summarise } = options;
   const tags = ['fleet'];
   const nodeOf = (name: string): NodeRecord => {
     const node = directory.byName(name);
@@ -68,13 +81,20 @@ export function fleetRoutes(app: FastifyInstance, options: FleetRoutesOptions): 
     },
   });
 
-  app.post<{ Params: { name: string } }>('/api/telemetry/nodes/:name/token', {
+  app.post<{ Params: { name: string }; Body: Static<typeof NewToken> }>('/api/telemetry/nodes/:name/token', {
     config: { access: 'admin' },
-    schema: { tags, summary: 'Make a new token for a node; the old one ends', params: NodeParams, response: { 201: WithToken } },
+    schema: {
+      tags,
+      summary: 'Make a new token for a node',
+      description: 'The old one ends at once; with an overlap when the new one is first used, at the latest when the overlap is over.',
+      params: NodeParams,
+      body: NewToken,
+      response: { 201: WithToken },
+    },
     handler: async (request, reply) => {
       const node = nodeOf(request.params.name);
       const token = newToken('agent');
-      await store.replaceToken(node.id, hashToken(token), directory.now());
+      await enrolments.replaceToken(node.id, hashToken(token), (request.body?.overlapSeconds ?? 0) * 1_000, directory.now());
       await directory.changed();
       return reply.code(201).send({ node: summarise(node), token });
     },
@@ -97,14 +117,13 @@ export function fleetRoutes(app: FastifyInstance, options: FleetRoutesOptions): 
     },
   });
 
-  for (const [step, { to, from, summary }] of Object.entries(STEPS)) {
+  for (const [step, summary] of Object.entries(STEPS) as [keyof typeof STEPS, string][]) {
     app.post<{ Params: { name: string } }>(`/api/telemetry/nodes/:name/${step}`, {
       config: { access: 'admin' },
       schema: { tags, summary, params: NodeParams, response: { 200: NodeSummary } },
       handler: async (request) => {
         const node = nodeOf(request.params.name);
-        if (!from.includes(node.state)) throw new ProblemError('state_conflict', `${JSON.stringify(node.name)} is ${node.state}.`);
-        await store.setState(node.id, to, directory.now());
+        await enrolments[step](node.id, directory.now());
         await directory.changed();
         return summarise(node);
       },

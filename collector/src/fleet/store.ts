@@ -1,15 +1,30 @@
 /** The fleet's SQL: nodes, their tokens, and the tokens of programs. */
-import { and, asc, eq, isNull, ne } from 'drizzle-orm';
-import { ProblemError, type NodeState, type Tags } from '@tidemark/protocol';
+import { asc, eq } from 'drizzle-orm';
+import { ProblemError, type ClaimReason, type NodeState, type Tags } from '@tidemark/protocol';
 import { codeOf } from '@tidemark/service';
 import type { Database } from '../db/pool.ts';
 import type { NodeRecord } from './node.ts';
-import { apiTokens, nodes, nodeTokens } from './tables.ts';
+import { apiTokens, nodeClaims, nodes, nodeTokens } from './tables.ts';
 
 export interface NodeTokenRow {
   hash: Buffer;
   nodeId: number;
   revoked: boolean;
+  endedAs: 'denied' | 'replaced' | null;
+  /** Milliseconds since 1970. */
+  expiresAt: number | undefined;
+}
+
+export interface ClaimRow {
+  hash: Buffer;
+  nodeId: number;
+  reason: ClaimReason;
+  machine: string | null;
+  address: string;
+  /** Milliseconds since 1970. */
+  askedAt: number;
+  platform: string | null;
+  agentVersion: string;
 }
 
 export interface ApiTokenRow {
@@ -22,6 +37,7 @@ export interface ApiTokenRow {
 export interface FleetRows {
   nodes: NodeRecord[];
   nodeTokens: NodeTokenRow[];
+  claims: ClaimRow[];
   apiTokens: ApiTokenRow[];
 }
 
@@ -37,14 +53,22 @@ export class FleetStore {
   async readAll(): Promise<FleetRows> {
     return this.#database.attempt(async () => {
       const { orm } = this.#database;
-      const [nodeRows, tokenRows, apiRows] = await Promise.all([
+      const [nodeRows, tokenRows, claimRows, apiRows] = await Promise.all([
         orm.select().from(nodes).orderBy(asc(nodes.id)),
         orm.select().from(nodeTokens),
+        orm.select().from(nodeClaims),
         orm.select().from(apiTokens).orderBy(asc(apiTokens.name)),
       ]);
       return {
         nodes: nodeRows.map(toRecord),
-        nodeTokens: tokenRows.map((row) => ({ hash: row.tokenHash, nodeId: row.nodeId, revoked: row.revokedAt !== null })),
+        nodeTokens: tokenRows.map((row) => ({
+          hash: row.tokenHash,
+          nodeId: row.nodeId,
+          revoked: row.revokedAt !== null,
+          endedAs: row.endedAs,
+          expiresAt: row.expiresAt?.getTime(),
+        })),
+        claims: claimRows.map(({ tokenHash, askedAt, ...row }) => ({ ...row, hash: tokenHash, askedAt: askedAt.getTime() })),
         apiTokens: apiRows.map((row) => ({ name: row.name, role: row.role, hash: row.tokenHash, createdAt: row.createdAt.getTime() })),
       };
     });
@@ -64,30 +88,8 @@ export class FleetStore {
     );
   }
 
-  /** Gives a node a new token and ends the ones it had. */
-  async replaceToken(nodeId: number, tokenHash: Buffer, now: Date): Promise<void> {
-    await this.#database.attempt(async () =>
-      this.#database.orm.transaction(async (tx) => {
-        await tx
-          .update(nodeTokens)
-          .set({ revokedAt: now })
-          .where(and(eq(nodeTokens.nodeId, nodeId), isNull(nodeTokens.revokedAt)));
-        await tx.insert(nodeTokens).values({ tokenHash, nodeId, createdAt: now });
-      }),
-    );
-  }
-
   async rename(nodeId: number, name: string): Promise<void> {
     await this.#named(name, async () => this.#database.orm.update(nodes).set({ name }).where(eq(nodes.id, nodeId)));
-  }
-
-  async setState(nodeId: number, state: NodeState, now: Date): Promise<void> {
-    await this.#database.attempt(async () =>
-      this.#database.orm
-        .update(nodes)
-        .set({ state, stateChangedAt: now })
-        .where(and(eq(nodes.id, nodeId), ne(nodes.state, state))),
-    );
   }
 
   async saveAgent(
@@ -130,5 +132,6 @@ function toRecord(row: typeof nodes.$inferSelect): NodeRecord {
     createdAt: row.createdAt.getTime(),
     agentVersion: row.agentVersion,
     intervalSeconds: row.intervalSeconds,
+    machine: row.machine,
   };
 }

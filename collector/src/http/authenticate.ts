@@ -3,7 +3,7 @@
  * (`config: { access }`); one that says nothing is for readers, or for administrators when it changes something.
  */
 import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { ProblemError } from '@tidemark/protocol';
+import { ProblemError, notApproved, replacedBy, shellWord } from '@tidemark/protocol';
 import type { Clock } from '@tidemark/service';
 import type { NodeRecord } from '../fleet/node.ts';
 import type { AdminToken } from './admin-token.ts';
@@ -30,9 +30,21 @@ declare module 'fastify' {
   }
 }
 
+/** An agent's secret, and what it is worth. */
+export interface AgentCredential {
+  readonly node: NodeRecord;
+  readonly revoked: boolean;
+  /** Why it was revoked, when that was not plainly done. */
+  readonly endedAs?: 'denied' | 'replaced';
+  /** It is of a machine that asks to be the node, and waits for a person. */
+  readonly asks?: boolean;
+}
+
 /** Who is known by which token; the fleet's directory is one. */
 export interface Credentials {
-  findByToken(token: string): { node: NodeRecord; revoked: boolean } | undefined;
+  findByToken(token: string): AgentCredential | undefined;
+  /** Told of each request with an agent's credential, also of one that lets nobody in. */
+  agentCame?(credential: AgentCredential): void;
   findApiToken(token: string): { name: string; role: 'read' | 'admin' } | undefined;
 }
 
@@ -97,7 +109,10 @@ function bearerPrincipal(request: FastifyRequest, { credentials, adminToken }: A
   const token = /^Bearer +(\S+)$/i.exec(header)?.[1];
   if (token === undefined) throw new ProblemError('credential_missing', 'The Authorization header has to be "Bearer TOKEN".');
   const agent = credentials.findByToken(token);
-  if (agent !== undefined) return agentPrincipal(agent);
+  if (agent !== undefined) {
+    credentials.agentCame?.(agent);
+    return agentPrincipal(agent);
+  }
   const program = credentials.findApiToken(token);
   if (program !== undefined) return { kind: 'program', name: program.name, role: program.role };
   if (adminToken.matches(token)) return { kind: 'program', name: 'admin token', role: 'admin' };
@@ -107,22 +122,26 @@ function bearerPrincipal(request: FastifyRequest, { credentials, adminToken }: A
   );
 }
 
-function agentPrincipal({ node, revoked }: { node: NodeRecord; revoked: boolean }): Principal {
+function agentPrincipal({ node, revoked, endedAs, asks }: AgentCredential): Principal {
   const wait = { retryAfterSeconds: AGENT_RETRY_SECONDS };
-  if (node.state === 'retired')
-    throw new ProblemError('node_retired', `"${node.name}" has been retired. To bring it back, add it again.`, wait);
-  if (revoked || node.state === 'revoked')
+  const name = JSON.stringify(node.name);
+  if (endedAs === 'denied') throw new ProblemError('node_revoked', notApproved(node.name), wait);
+  if (node.state === 'retired') throw new ProblemError('node_retired', `${name} has been retired. To bring it back, add it again.`, wait);
+  if (endedAs === 'replaced') throw new ProblemError('node_revoked', replacedBy(node.name), wait);
+  if (asks === true && node.state !== 'pending')
+    throw new ProblemError(
+      'node_pending',
+      `This machine asks to be ${name}, which is a node already, and waits to be approved: tidemark-collector nodes list`,
+      wait,
+    );
+  if (revoked || (node.state === 'revoked' && asks !== true))
     throw new ProblemError(
       'node_revoked',
-      `The token of "${node.name}" has been revoked. A new one: tidemark-collector nodes token ${JSON.stringify(node.name)}`,
+      `The token of ${name} has been revoked. A new one: tidemark-collector nodes token ${shellWord(node.name)}`,
       wait,
     );
   if (node.state === 'pending')
-    throw new ProblemError(
-      'node_pending',
-      `"${node.name}" waits to be approved: tidemark-collector nodes approve ${JSON.stringify(node.name)}`,
-      wait,
-    );
+    throw new ProblemError('node_pending', `${name} waits to be approved: tidemark-collector nodes approve ${shellWord(node.name)}`, wait);
   return { kind: 'agent', node };
 }
 

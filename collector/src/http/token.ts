@@ -1,7 +1,7 @@
 /** Tokens: 256 random bits behind a prefix that says what they are for. Only their SHA-256 is ever kept; so much randomness needs no slow hash. */
 import { hash, randomBytes } from 'node:crypto';
 
-export const TOKEN_PREFIX = { agent: 'tma_', api: 'tmt_', admin: 'tmadm_' } as const;
+export const TOKEN_PREFIX = { agent: 'tma_', api: 'tmt_', admin: 'tmadm_', enrolment: 'tmen_' } as const;
 
 export function newToken(kind: keyof typeof TOKEN_PREFIX): string {
   return TOKEN_PREFIX[kind] + randomBytes(32).toString('base64url');

@@ -50,6 +50,8 @@ export interface IntakeOptions {
   onHeard: (node: NodeRecord, agent: ReportRequest['agent'], clockOffsetMs: number) => void;
   /** Called for a report when it comes; the blocks are judged, shown and stored with those of the agent. For one that comes again what followed the first time is kept, within bounds. */
   derive?: (report: ArrivedReport) => readonly DerivedBlock[];
+  /** Where this collector has moved to, when it has: agents are told with each acknowledgement. */
+  movedTo?: string | undefined;
 }
 
 type Refusal = Acknowledgement['refused'][number];
@@ -87,7 +89,7 @@ export class ReportIntake {
     for (const report of inOrder(request.reports)) this.#takeOne(intake, request, report, receivedAt, answer);
     await answer.settle();
     this.#count(answer);
-    return answer.document({ node, offsetMs, serverTime: clock.wallMs() });
+    return answer.document({ node, offsetMs, serverTime: clock.wallMs(), newAddress: this.#options.movedTo ?? null });
   }
 
   #intakeOf(node: NodeRecord): NodeIntake {
@@ -200,6 +202,13 @@ export class ReportIntake {
   }
 }
 
+interface AnswerContext {
+  node: NodeRecord;
+  offsetMs: number;
+  serverTime: number;
+  newAddress: string | null;
+}
+
 /** Gathers what becomes of the reports of one request. */
 class Answer {
   readonly counts = { committed: 0, duplicate: 0, not_stored: 0, layout_missing: 0, refused: 0 };
@@ -246,7 +255,7 @@ class Answer {
     await Promise.all(this.#waits);
   }
 
-  document({ node, offsetMs, serverTime }: { node: NodeRecord; offsetMs: number; serverTime: number }): Acknowledgement {
+  document({ node, offsetMs, serverTime, newAddress }: AnswerContext): Acknowledgement {
     const notStored = this.#notStored;
     return {
       serverTime,
@@ -259,7 +268,7 @@ class Answer {
         ? {}
         : { notStored: { code: notStored.code, detail: notStored.message }, retryAfterSeconds: notStored.retryAfterSeconds ?? 5 }),
       thresholds: [],
-      newAddress: null,
+      newAddress,
     };
   }
 }

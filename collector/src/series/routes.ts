@@ -126,7 +126,7 @@ async function storedObservations(nodeId: number, store: SeriesStore): Promise<{
 }
 
 export function nodeSummary(record: NodeRecord, lastSeenAt: number | undefined): NodeSummary {
-  const { id, name, site, tags, state, createdAt, agentVersion, intervalSeconds } = record;
+  const { id, name, site, tags, state, createdAt, agentVersion, intervalSeconds, claim } = record;
   return {
     id,
     name,
@@ -137,5 +137,6 @@ export function nodeSummary(record: NodeRecord, lastSeenAt: number | undefined):
     lastSeenAt: isoTime(lastSeenAt),
     agentVersion,
     intervalSeconds,
+    claim: claim ?? null,
   };
 }
