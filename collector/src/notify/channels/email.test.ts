@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { testCertificate } from '../tls-testing.ts';
+import { testCertificate } from '../../http/tls-testing.ts';
 import type { Channel, Message, Sent } from './channel.ts';
 import { email, type EmailOptions } from './email.ts';
 import { NOW, itemOf, messageOf } from './message-testing.ts';

@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { OperationalFailure } from '@tidemark/service';
 import { Value } from 'typebox/value';
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { testCertificate } from '../tls-testing.ts';
+import { testCertificate } from '../../http/tls-testing.ts';
 import type { Channel, Sent } from './channel.ts';
 import { NOW, itemOf, messageOf } from './message-testing.ts';
 import { parseRetryAfter, parseSecrets, webhook, type WebhookOptions } from './webhook.ts';
