@@ -16,6 +16,10 @@ const SYSTEM_PROGRAMS = [
   { programs: ['openssl'], debianPackage: 'openssl' },
   { programs: ['pgbouncer'], debianPackage: 'pgbouncer' },
   { programs: ['python3'], debianPackage: 'python3' },
+  { programs: ['shellcheck'], debianPackage: 'shellcheck' },
+  { programs: ['busybox'], debianPackage: 'busybox' },
+  { programs: ['nginx'], debianPackage: 'nginx' },
+  { programs: ['haproxy'], debianPackage: 'haproxy' },
 ];
 
 await runCommand(async () => {

@@ -294,7 +294,7 @@ export interface RouteOptions extends Pick<CollectorOptions, 'consoleDir' | 'das
 /** Every address of the collector, but for what the HTTP server has by itself (sign-in, description). */
 export function addRoutes(
   app: FastifyInstance,
-  { clock, database, store, enrolments, directory, view, own, intake, components, alerting, replication, hub, overview }: Parts,
+  { clock, database, store, enrolments, directory, view, own, intake, components, alerting, replication, hub, overview, tls }: Parts,
   options: RouteOptions,
 ): void {
   healthRoutes(app, { components, clock, stopping: () => options.lifecycle.stopping });
@@ -304,7 +304,7 @@ export function addRoutes(
   });
   const summarise = (node: NodeRecord): NodeSummary => nodeSummary(node, view.node(node.id)?.lastSeenAt);
   fleetRoutes(app, { directory, store, enrolments, summarise });
-  enrolmentRoutes(app, { ...options.enrolment, directory, enrolments, fingerprint: undefined, summarise });
+  enrolmentRoutes(app, { ...options.enrolment, directory, enrolments, fingerprint: tls.fingerprint, summarise });
   liveRoutes(app, {
     fleet: directory,
     overview,
@@ -330,7 +330,8 @@ export function addRoutes(
   settingsRoutes(app, { ...options.settings, clock, store: new SettingsStore(database), reload: () => alerting.reload() });
   runbookRoutes(app, options.runbooksDir);
   grafanaRoutes(app, options);
-  downloadRoutes(app, { ...options.downloads, baseUrl: options.baseUrl });
+  const authority = tls.caPem === undefined ? undefined : { pem: tls.caPem, fingerprint: tls.fingerprint! };
+  downloadRoutes(app, { ...options.downloads, baseUrl: options.baseUrl, authority });
   consoleFiles(app, options.consoleDir);
 }
 

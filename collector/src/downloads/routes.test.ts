@@ -260,7 +260,7 @@ describe('the signature', () => {
 describe('a script', () => {
   test('knows where it came from, and what it may believe', async () => {
     const authority = { pem: '-----BEGIN CERTIFICATE-----\n', fingerprint: 'a'.repeat(64) };
-    const { app, files } = await served({ authority: () => authority });
+    const { app, files } = await served({ authority });
     const answer = await app.inject({ url: `${BASE}agent-install-linux.sh`, headers: { host: 'watch.example:5055' } });
     expect(answer.headers).toMatchObject({ 'content-type': 'text/x-shellscript; charset=utf-8', 'cache-control': 'no-store' });
     const [url, key, runtimes, fingerprint, version, node] = execFileSync('sh', { input: answer.body, encoding: 'utf8' }).split('\n');

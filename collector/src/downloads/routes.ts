@@ -32,7 +32,7 @@ export interface DownloadRoutesOptions {
   publicUrl: URL | undefined;
   /** Where this collector is reached when a request does not say. */
   baseUrl: () => URL;
-  authority?: (() => Authority | undefined) | undefined;
+  authority?: Authority | undefined;
   run?: ShelfOptions['run'];
   /** Bounds of waiting for what is under way, in milliseconds. */
   waits?: { scriptMs: number; fileMs: number };
@@ -100,7 +100,7 @@ class Downloads {
     const publicPem = this.#tryKey()?.publicPem;
     return reply
       .type('text/html; charset=utf-8')
-      .send(downloadsPage({ address, state, scripts, publicPem, authority: this.#options.authority?.() }));
+      .send(downloadsPage({ address, state, scripts, publicPem, authority: this.#options.authority }));
   }
 
   async named(request: FastifyRequest, reply: FastifyReply, name: string): Promise<FastifyReply> {
@@ -151,7 +151,7 @@ class Downloads {
       URL: () => address,
       KEY: () => this.#signingKey().publicKey,
       RUNTIMES: () => runtimesOf(bundle!),
-      FINGERPRINT: () => authority?.()?.fingerprint ?? '',
+      FINGERPRINT: () => authority?.fingerprint ?? '',
       VERSION: () => bundle!.version,
       NODE: () => bundle!.node,
     };
@@ -159,7 +159,7 @@ class Downloads {
   }
 
   #authority(reply: FastifyReply): FastifyReply {
-    const own = this.#options.authority?.();
+    const own = this.#options.authority;
     if (own === undefined) throw new ProblemError('not_found', 'This collector has no certificate authority of its own.');
     return reply.type('application/x-pem-file').send(own.pem);
   }
