@@ -835,14 +835,10 @@ own_configuration() {
   must chmod 0640 "$ETC/agent.yaml"
 }
 
-# A secret of this machine's own, which the collector knows by its hash. A token that is no enrolment string is such a secret.
+# A secret of this machine's own, which the collector knows by its hash. `enroll` changes nothing when it is asked again.
 enroll() {
   state=approved
-  if [ -n "$token_file" ] && [ $enrolment = no ]; then
-    step 'Keeping the token of this node'
-    (umask 077 && cat "$token_file" >"$staging/token") || no_room
-    must mv "$staging/token" "$ETC/agent.token"
-  elif [ -n "$installed" ] && [ -s "$ETC/agent.token" ] && [ -z "$given$token_file" ]; then
+  if [ -n "$installed" ] && [ -s "$ETC/agent.token" ] && [ -z "$given$token_file" ]; then
     return 0
   else
     step "Enrolling at $target"
