@@ -127,6 +127,13 @@ const STEPS = {
     outputs: ['collector/dist/main.js', 'installers/dist/main.js'],
     build: () => tsc('collector', 'installers'),
   },
+  /** What `npm run bundle` runs; it bundles the agent from its sources. */
+  installers: {
+    what: 'the installers',
+    inputs: [...GROUND, 'installers'],
+    outputs: ['installers/dist/main.js'],
+    build: () => tsc('installers'),
+  },
   everything: {
     what: 'everything',
     inputs: [...GROUND, 'tsconfig.json', 'packages/console', 'agent', 'collector', 'installers', 'dashboards', 'test'],

@@ -37,7 +37,7 @@ const PACKAGES: Record<string, readonly string[]> = {
   'packages/console': ['@tidemark/protocol'],
   agent: ['@tidemark/protocol', '@tidemark/service'],
   collector: ['@tidemark/protocol', '@tidemark/service'],
-  installers: [],
+  installers: ['@tidemark/service'],
   dashboards: [],
   test: ['@tidemark/protocol', '@tidemark/service', '@tidemark/agent', '@tidemark/collector'],
 };
