@@ -19,7 +19,9 @@ import type { Probe } from './probes/probe.ts';
 import { ProbeRunner, wireBlocks, type Collection, type ProbeState } from './probes/runner.ts';
 import type { Spool, SpoolState } from './spool/spool.ts';
 import type { PostgresStatus } from './status.ts';
+import type { Route } from './uplink/connections.ts';
 import type { PostTimeouts } from './uplink/http-post.ts';
+import type { Joining } from './uplink/join.ts';
 import { Uplink, type UplinkState } from './uplink/uplink.ts';
 
 /** An observation that stays the same is left out of reports for so long. */
@@ -48,7 +50,10 @@ export interface AgentFigures {
 export interface AgentOptions {
   readonly identity: AgentIdentity;
   readonly server: URL;
-  /** The credential, read when it is needed; undefined when there is none. */
+  readonly route?: Route | undefined;
+  readonly onMoved?: ((to: URL) => void) | undefined;
+  readonly joining?: Joining | undefined;
+  /** The credential, read for every request; undefined when there is none. */
   readonly token: () => string | undefined;
   /** Makes the probes; they may ask for the agent's own figures. */
   readonly probes: (figures: AgentFigures) => readonly Probe[];

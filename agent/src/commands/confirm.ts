@@ -138,14 +138,14 @@ function page(verdict: Verdict, config: AgentConfig, timeoutMs: number): string 
   const { state, status } = verdict;
   if (state === 'waiting')
     return `Not confirmed within ${duration(timeoutMs)}: ${printable(verdict.why)}.${status === undefined ? '' : `\n${waitingWords(status)}`}\n`;
-  const { uplink, server } = status!;
+  const { uplink, server } = status;
   const where = uplink.server ?? server;
   if (state === 'rejected') return `The collector at ${where} does not take this node: ${printable(uplink.detail)}.\n`;
-  const said = saidOf(status!, config);
+  const said = saidOf(status, config);
   const head =
     state === 'confirmed'
       ? `The collector at ${where} has confirmed a report of this node.`
-      : `This node waits to be approved: ${printable(uplink.detail)}\n${waitingWords(status!)}`;
+      : `This node waits to be approved: ${printable(uplink.detail)}\n${waitingWords(status)}`;
   return `${head}\n\n${alignRows(rowsOf(status, config, said))}\n${notWatched(status)}`;
 }
 

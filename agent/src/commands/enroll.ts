@@ -3,16 +3,15 @@
  * and what an enrolment string tells beside its token (the collector's address and authority) goes into the configuration file.
  */
 import { rmSync } from 'node:fs';
-import { arch } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { looksLikeEnrolment, parseEnrolment, type EnrollAnswer, type EnrolmentString } from '@tidemark/protocol';
 import { configureFile, EXIT, OperationalFailure } from '@tidemark/service';
 import { AGENT_OPTIONS, agentConfig, readToken, type AgentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
-import { enrol, pinAuthority, type Applicant } from '../enrolment/enrol.ts';
+import { applicantOf } from '../enrolment/applicant.ts';
+import { enrol, pinAuthority, Refusal } from '../enrolment/enrol.ts';
 import type { Patience } from '../enrolment/exchange.ts';
-import { machineHash, regProgram } from '../enrolment/machine.ts';
-import { keepSecret, writeSecret } from '../enrolment/secret.ts';
+import { keepSecret, makeSecret, writeSecret } from '../enrolment/secret.ts';
 import { printable } from './wording.ts';
 
 const TIMEOUT_SECONDS = 15;
@@ -49,15 +48,17 @@ export async function enroll(values: AgentOptionValues, flags: EnrollFlags, cont
   const caFile = await trusted(config, server, string, context.file, patience);
   // A credential that a person was given for this node is its secret.
   if (typeof given === 'string') writeSecret(secretFile, given);
-  const { secret, made } = keepSecret(secretFile);
-  const answer = await enrol({
-    server,
-    route: { ...config.route, caFile },
-    applicant: await applicantOf(config, context),
-    secret,
-    known: !made,
-    string,
-    patience,
+  const kept = keepSecret(secretFile);
+  const asking = { server, route: { ...config.route, caFile }, applicant: await applicantOf(config, context), string, patience };
+  let { made } = kept;
+  const answer = await enrol({ ...asking, secret: kept.secret, known: !made }).catch(async (error: unknown) => {
+    // A secret that has ended is not taken back by any token; whoever brings one wants this machine to be a node again.
+    if (made || string === undefined || !(error instanceof Refusal) || !error.code.startsWith('node_')) throw error;
+    const secret = makeSecret();
+    const fresh = await enrol({ ...asking, secret, known: false });
+    writeSecret(secretFile, secret);
+    made = true;
+    return fresh;
   });
   if (flags.tokenFile !== undefined && flags.tokenFile !== secretFile) rmSync(flags.tokenFile, { force: true });
   return flags.json === true ? `${JSON.stringify(asJson(answer))}\n` : page(answer, server, secretFile, made);
@@ -108,23 +109,6 @@ async function trusted(
   if (file !== undefined && Object.keys(flags).length > 0)
     configureFile('tidemark-agent', AGENT_OPTIONS, { file, flags, mode: 0o640, header: '' });
   return pinned?.caFile ?? config.route.caFile;
-}
-
-/** What this machine says of itself. */
-export async function applicantOf(
-  config: AgentConfig,
-  { version, surroundings }: Pick<EnrollContext, 'version' | 'surroundings'>,
-): Promise<Applicant> {
-  const { platform, environment } = surroundings;
-  const machine = await machineHash({ platform, reg: regProgram(environment['SystemRoot']) });
-  return {
-    name: config.hostname,
-    ...(machine === undefined ? {} : { machine }),
-    ...(config.site === undefined ? {} : { site: config.site }),
-    ...(Object.keys(config.tags).length === 0 ? {} : { tags: { ...config.tags } }),
-    version,
-    platform: `${platform}-${arch()}`,
-  };
 }
 
 /** One flat object, for scripts without a JSON parser to speak of. */

@@ -1,5 +1,6 @@
 /** `tidemark-agent run`: the agent as a process, from the options to the last flush. */
 import { randomInt } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { arch } from 'node:os';
 import { join } from 'node:path';
 import {
@@ -9,11 +10,15 @@ import {
   EXIT,
   OperationalFailure,
   runUntilStopped,
+  sentenceOf,
   systemClock,
   type Log,
 } from '@tidemark/service';
 import { createAgent, type Agent } from '../agent.ts';
 import { agentConfig, isReadableByOthers, readToken, type AgentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
+import { applicantOf } from '../enrolment/applicant.ts';
+import { membershipOf, type Membership } from '../enrolment/joining.ts';
+import { keepMove, readMove } from '../enrolment/moved.ts';
 import { createProbes } from '../probes/index.ts';
 import { createHttpProbes } from '../probes/http.ts';
 import { createPostgresProbes } from '../probes/postgres.ts';
@@ -39,25 +44,32 @@ export interface RunContext {
 /** Runs until it is told to stop. Resolves with the exit code; throws an OperationalFailure when it cannot start. */
 export function run(values: AgentOptionValues, context: RunContext): Promise<number> {
   const config = agentConfig(values, context.surroundings);
-  const { server, dataDir } = config;
-  if (server === undefined)
+  const { server, dataDir, tokenFile } = config;
+  if (server === undefined && tokenFile === undefined && readMove(dataDir, undefined) === undefined)
     throw new OperationalFailure(
       'Which collector? Name it with --server http://HOST:5000, TIDEMARK_SERVER, or server: in the configuration file.',
       EXIT.usage,
     );
   const log = createLog('tidemark-agent', values.logLevel, values.logFormat);
-  const token = tokenSource(config, context, log);
   ensureDirectory(dataDir, 'the reports that wait to be sent');
   const unlock = lockDataDir(dataDir);
+  let membership: Membership;
+  try {
+    membership = membershipOf({ config, applicant: () => applicantOf(config, context), log });
+    warnOfReaders(membership, context, log);
+  } catch (error) {
+    unlock();
+    throw error;
+  }
   return runUntilStopped({ log, stopTimeoutMs: STOP_TIMEOUT_MS }, async (lifecycle) => {
     lifecycle.onStop('lock', unlock);
     stopWithHost(context.surroundings.environment[HOST_PIPE], lifecycle, process.stdin);
-    const { agent, status } = assemble(config, server, token, context, log);
+    const { agent, status } = assemble(config, membership, context, log);
     lifecycle.onStop('status', () => status.close());
     lifecycle.onStop('agent', () => agent.stop());
     agent.start();
     log.info(
-      { version: context.version, server: server.href, hostname: config.hostname, intervalMs: config.intervalMs, dataDir },
+      { version: context.version, server: membership.server.href, hostname: config.hostname, intervalMs: config.intervalMs, dataDir },
       'the agent runs',
     );
     return Promise.resolve();
@@ -66,8 +78,7 @@ export function run(values: AgentOptionValues, context: RunContext): Promise<num
 
 function assemble(
   config: AgentConfig,
-  server: URL,
-  token: () => string | undefined,
+  { server, route, secretFile, joining }: Membership,
   { version, surroundings, uptimeSeconds }: RunContext,
   log: Log,
 ): { agent: Agent; status: StatusFile } {
@@ -88,7 +99,7 @@ function assemble(
   const http = createHttpProbes(config.http, { version, clock });
   const discovery = discoveryProbe({ platform, watched: config.postgres, log: log.child({ component: 'postgres' }) });
   const host = createHostLink(environment[HOST_PIPE]);
-  const status = new StatusFile(config.dataDir, () => statusOf(agent, config, server, version), log);
+  const status = new StatusFile(config.dataDir, () => statusOf(agent, config, config.server ?? server, version), log);
   const agent = createAgent({
     identity: {
       version,
@@ -99,7 +110,10 @@ function assemble(
       intervalMs: config.intervalMs,
     },
     server,
-    token,
+    route,
+    joining,
+    onMoved: (to) => keepMove(config.dataDir, { from: config.server?.href ?? '', to: to.href }),
+    token: tokenSource(secretFile, log),
     probes: (figures) => createProbes({ platform, clock, host, extra: [...postgres, discovery, ...http], ...figures }),
     spool,
     clock,
@@ -110,22 +124,28 @@ function assemble(
   return { agent, status };
 }
 
-/** Read now, so that a mistake is said at once, and again whenever the collector does not accept what was read. */
-function tokenSource({ tokenFile }: AgentConfig, { surroundings }: RunContext, log: Log): () => string | undefined {
-  if (tokenFile === undefined) {
-    log.warn('this agent has no token: collectors will not take its reports until --token-file names one');
-    return () => undefined;
-  }
-  readToken(tokenFile);
-  if (isReadableByOthers(tokenFile, surroundings.platform))
-    log.warn({ tokenFile }, 'every user of this machine can read the token file: chmod 600 it');
+function warnOfReaders({ secretFile }: Membership, { surroundings }: RunContext, log: Log): void {
+  if (isReadableByOthers(secretFile, surroundings.platform))
+    log.warn({ tokenFile: secretFile }, 'every user of this machine can read the token file: chmod 600 it');
+}
+
+/** Reads the file again whenever it is another one: a secret that was replaced is in force with the next report. */
+function tokenSource(file: string, log: Log): () => string | undefined {
+  let token: string | undefined;
+  let seen = '';
+  let failing = false;
   return () => {
     try {
-      return readToken(tokenFile);
+      const { mtimeMs, ino, size } = statSync(file);
+      const now = `${mtimeMs} ${ino} ${size}`;
+      if (now !== seen) token = readToken(file);
+      seen = now;
+      failing = false;
     } catch (error) {
-      log.warn({ err: error }, 'the token cannot be read');
-      return undefined;
+      if (!failing) log.warn({ trouble: sentenceOf(error) }, 'the token cannot be read; the one read before stays in use');
+      failing = true;
     }
+    return token;
   };
 }
 

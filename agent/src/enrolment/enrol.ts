@@ -31,14 +31,20 @@ export async function enrol({ server, route, applicant, secret, known, string, p
   const token = string?.token;
   const request: EnrollRequest = { ...applicant, secretHash: hashOf(secret), ...(token === undefined ? {} : { token }) };
   return withConnections(server, route, async (connections) => {
-    const ask = async (credential: string | undefined) =>
-      await patiently(() => askOnce({ server, request, secret: credential, connections }), patience);
-    let asked = await ask(known ? secret : undefined);
-    // Another collector's, or of a node that was removed there: this machine asks as a new one.
-    if (asked.kind === 'refused' && known && asked.code === 'credential_unknown') asked = await ask(undefined);
+    const asked = await patiently(() => askOnce({ server, request, secret: known ? secret : undefined, connections }), patience);
     if (asked.kind === 'answered') return asked.answer;
-    throw new OperationalFailure(`The collector does not take this machine in: ${asked.detail}`, EXIT.credentialRejected);
+    throw new Refusal(asked.code, `The collector does not take this machine in: ${asked.detail}`);
   });
+}
+
+/** The collector's own no, by its code. */
+export class Refusal extends OperationalFailure {
+  readonly code: string;
+  constructor(code: string, message: string) {
+    super(message, EXIT.credentialRejected);
+    this.name = 'Refusal';
+    this.code = code;
+  }
 }
 
 export interface PinnedAuthority {
@@ -56,15 +62,25 @@ export async function pinAuthority(
   { server, route, string, patience }: Pick<Enrolment, 'server' | 'route' | 'string' | 'patience'>,
   file: string,
 ): Promise<PinnedAuthority | undefined> {
-  const fingerprint = string?.fingerprint;
-  if (fingerprint === undefined || server.protocol !== 'https:') return undefined;
+  const fingerprint = fingerprintFor(server, string);
+  if (fingerprint === undefined) return undefined;
   for (const known of [route.caFile, file])
     if (known !== undefined && hasAuthority(known, fingerprint)) return { caFile: known, fetched: false };
   const { pem } = await patiently(() => fetchAuthority(server, fingerprint, route), patience);
+  keepAuthority(file, pem);
+  return { caFile: file, fetched: true };
+}
+
+/** What a string pins, where there is TLS to pin. */
+export function fingerprintFor(server: URL, string: EnrolmentString | undefined): string | undefined {
+  return server.protocol === 'https:' ? string?.fingerprint : undefined;
+}
+
+/** Throws an OperationalFailure when the file cannot be written. */
+export function keepAuthority(file: string, pem: string): void {
   try {
     writeFileAtomically(file, pem.endsWith('\n') ? pem : `${pem}\n`, AUTHORITY_MODE);
   } catch (error) {
     throw new OperationalFailure(`The collector's authority cannot be kept in ${file}: ${String(error)}.`, EXIT.noRights, { cause: error });
   }
-  return { caFile: file, fetched: true };
 }

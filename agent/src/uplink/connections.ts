@@ -152,7 +152,7 @@ function tunnel(
         );
       }
       if (head.length > 0) socket.unshift(head);
-      resolve(socket as Socket);
+      resolve(socket);
     });
     request.end();
   });

@@ -455,28 +455,31 @@ describe('credentials', () => {
     return { wallMs: () => Date.now(), monotonicMs: () => performance.now() + extra, step: (ms) => void (extra += ms) };
   }
 
-  test.each(['credential_missing', 'credential_unknown', 'node_pending', 'node_revoked', 'node_retired'] as const)(
-    '%s: a state of its own, the spool is kept, tried again after a minute',
-    async (code) => {
-      const clock = steppingClock();
-      const watch = phases();
-      collector.next(refuse(code));
-      start({ onChange: watch.onChange, clock, token: () => 'old' });
-      put();
-      await watch.reached(code);
-      put();
-      expect(spool.state()).toMatchObject({ reports: 2, lost: 0 });
-      clock.step(44_000);
-      put();
-      // Were it on its way, it would be here before a connection made now.
-      await fetch(new URL('/probe', collector.url), { method: 'POST', body: '{"reports":[]}' });
-      expect(collector.requests.map(({ path }) => path)).toEqual([REPORTS_PATH, '/probe']);
-      clock.step(2_000);
-      put();
-      await collector.until(() => collector.committed.length >= 4);
-      await settled(empty);
-    },
-  );
+  test.each([
+    ['credential_missing', 60],
+    ['credential_unknown', 60],
+    ['node_pending', 10],
+    ['node_revoked', 60],
+    ['node_retired', 60],
+  ] as const)('%s: a state of its own, the spool is kept, tried again after %i s, or a quarter less', async (code, seconds) => {
+    const clock = steppingClock();
+    const watch = phases();
+    collector.next(refuse(code));
+    start({ onChange: watch.onChange, clock, token: () => 'old' });
+    put();
+    await watch.reached(code);
+    put();
+    expect(spool.state()).toMatchObject({ reports: 2, lost: 0 });
+    clock.step(seconds * 750 - 1_000);
+    put();
+    // Were it on its way, it would be here before a connection made now.
+    await fetch(new URL('/probe', collector.url), { method: 'POST', body: '{"reports":[]}' });
+    expect(collector.requests.map(({ path }) => path)).toEqual([REPORTS_PATH, '/probe']);
+    clock.step(2_000);
+    put();
+    await collector.until(() => collector.committed.length >= 4);
+    await settled(empty);
+  });
 
   test('another token is taken up at the next report', async () => {
     const watch = phases();

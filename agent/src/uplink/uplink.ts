@@ -12,21 +12,27 @@
  *                           └ 400, 422 of ours      halves, until the one report that is refused is found and given up
  */
 import type { Agent as HttpAgent } from 'node:http';
-import { LIMITS, REPORTS_PATH, type EnrollAnswer } from '@tidemark/protocol';
+import { LIMITS } from '@tidemark/protocol';
 import { backoffMs, codeOf, sentenceOf, type BackoffBounds, type Clock, type Log } from '@tidemark/service';
 import type { Spool, SpooledReport } from '../spool/spool.ts';
 import { connectionTrouble, parseAcknowledgement, parseProblem, POISON, type ReceivedAcknowledgement } from './answer.ts';
 import { ClockOffset } from './clock-offset.ts';
-import { createConnections } from './connections.ts';
-import { Poster, type Answer, type PostTimeouts } from './http-post.ts';
+import { compose, type Composed, type Sent, type Turn } from './compose.ts';
+import type { Route } from './connections.ts';
+import { Destination } from './destination.ts';
+import type { Answer, PostTimeouts } from './http-post.ts';
+import { pendingWords, type Joining, type WaitingClaim } from './join.ts';
 import { LayoutLedger } from './layout-ledger.ts';
-import { encodeBody, joinBody, type BodyParts } from './request-body.ts';
+import { encodeBody, joinBody } from './request-body.ts';
 
 /** A request's size before compression; 413 makes it smaller for the life of the process. */
 const REQUEST_BYTES_MAX = 1024 * 1024;
 const BACKOFF: BackoffBounds = { baseMs: 1_000, maxMs: 60_000 };
-/** How long to wait when only a person can help. */
+/** How long to wait when only a person can help; less where somebody probably does so right now. */
 const PERSON_RETRY_MS = 60_000;
+const PENDING_RETRY_MS = 10_000;
+/** How often a machine asks to join that was not taken in, or is not known again. */
+const JOIN_RETRY_MS = 600_000;
 /** A Retry-After beyond this is somebody's mistake. */
 const RETRY_AFTER_MAX_SECONDS = 900;
 
@@ -54,17 +60,25 @@ export interface UplinkState {
   /** What the collector calls this node. */
   readonly node: { name: string; state: string; site: string } | undefined;
   readonly lastAcknowledgedAt: number | undefined;
+  /** Where the collector says that it is moving to, as long as this agent has not followed, and why it has not. */
   readonly newAddress: string | undefined;
+  readonly moveTrouble?: string | undefined;
   /** Where reports go now; the configured address, or the one that the collector told. Earlier agents did not say. */
   readonly server?: string | undefined;
   /** What the collector said when this machine asked to join, while a person has to decide. */
-  readonly claim?: Pick<EnrollAnswer, 'reason' | 'machineCode' | 'approveCommand' | 'consoleUrl'> | undefined;
+  readonly claim?: WaitingClaim | undefined;
   readonly clockOffsetMs: number | undefined;
 }
 
 export interface UplinkOptions {
+  /** Where to send reports: the configured address, or the one that it has moved to. */
   readonly server: URL;
-  /** The credential, read when it is needed and again after it was not accepted. Undefined when there is none. */
+  readonly route?: Route | undefined;
+  /** The collector has moved, and takes our reports at its new address. */
+  readonly onMoved?: ((to: URL) => void) | undefined;
+  /** Asks the collector to take this machine in. Without it an unknown agent waits for a person. */
+  readonly joining?: Joining | undefined;
+  /** The credential, read for every request. Undefined when there is none. */
   readonly token: () => string | undefined;
   readonly bootId: string;
   /** JSON of the request's `agent` as it is now. */
@@ -81,31 +95,10 @@ export interface UplinkOptions {
   readonly onChange?: (() => void) | undefined;
 }
 
-interface Turn {
-  readonly reports: SpooledReport[];
-  /** The newest report on its first way out. */
-  readonly fresh: boolean;
-}
-
-/** What was sent: the reports with their bodies, and the layouts along with them. */
-interface Sent {
-  readonly turn: Turn;
-  readonly reports: { report: SpooledReport; body: Buffer }[];
-  readonly layouts: string[];
-  readonly sizeBytes: number;
-}
-
-interface Composed {
-  readonly sent: Sent;
-  readonly parts: BodyParts;
-}
-
 export class Uplink {
   readonly #options: UplinkOptions;
-  readonly #url: URL;
-  readonly #connections: HttpAgent;
+  readonly #destination: Destination;
   readonly #offset: ClockOffset;
-  readonly #poster: Poster;
   readonly #layouts = new LayoutLedger();
   readonly #saidRefusals = new Set<string>();
   #state: Omit<UplinkState, 'clockOffsetMs'>;
@@ -118,6 +111,11 @@ export class Uplink {
   #requestReportsMax: number = LIMITS.reportsPerRequest;
   /** An answer of this collector has accepted what we say about ourselves. */
   #proven = false;
+  /** The collector is to be asked to take this machine in, before anything else is sent. */
+  #joinWanted: boolean;
+  #joinOpensMs = Number.NEGATIVE_INFINITY;
+  /** What to say while it waits. */
+  #pendingDetail = '';
   #failures = 0;
   #backlogFailures = 0;
   #linkOpensMs = Number.NEGATIVE_INFINITY;
@@ -129,9 +127,8 @@ export class Uplink {
 
   constructor(options: UplinkOptions) {
     this.#options = options;
-    this.#url = new URL(options.server.pathname.replace(/\/+$/, '') + REPORTS_PATH, options.server);
-    this.#connections = options.connections ?? createConnections(options.server);
-    this.#poster = new Poster(this.#url, this.#connections, options.timeouts);
+    this.#destination = new Destination(options);
+    this.#joinWanted = options.joining?.first === true;
     this.#offset = new ClockOffset(options.clock);
     this.#state = {
       phase: 'starting',
@@ -154,7 +151,7 @@ export class Uplink {
   }
 
   state(): UplinkState {
-    return { ...this.#state, clockOffsetMs: this.#offset.ms() };
+    return { ...this.#state, server: this.#destination.server.href, clockOffsetMs: this.#offset.ms() };
   }
 
   /** This clock less the collector's, in milliseconds. */
@@ -170,28 +167,32 @@ export class Uplink {
     await this.#loop;
     clearTimeout(timer);
     this.#end();
-    if (this.#options.connections === undefined) this.#connections.destroy();
+    this.#destination.close();
   }
 
   #end(): void {
     this.#ended = true;
-    this.#poster.abort();
+    this.#destination.abort();
   }
 
   async #run(): Promise<void> {
     while (!this.#ended) {
       const turn = this.#next();
       if (typeof turn === 'object') await this.#exchange(turn);
+      else if (turn === 'join') await this.#join();
+      else if (turn === 'move') await this.#move();
       else if (this.#draining) return;
       else await this.#sleep(turn);
     }
   }
 
   /** What to send now, or the milliseconds until there may be something; undefined: until a report comes. */
-  #next(): Turn | number | undefined {
+  #next(): Turn | 'join' | 'move' | number | undefined {
     const { spool, clock, bootId } = this.#options;
     const now = clock.monotonicMs();
     if (now < this.#linkOpensMs) return this.#linkOpensMs - now;
+    if (this.#joinWanted && !this.#draining) return 'join';
+    if (this.#destination.trialDue(now) && !this.#draining) return 'move';
     const newest = spool.newest();
     if (newest !== undefined && newest.bootId === bootId && newest.sequence > this.#triedSequence)
       return { reports: [newest], fresh: true };
@@ -212,68 +213,111 @@ export class Uplink {
   }
 
   async #exchange(turn: Turn): Promise<void> {
-    const { clock, server } = this.#options;
+    const { clock, spool } = this.#options;
     let composed: Composed;
     try {
-      composed = await this.#compose(turn);
+      composed = await compose(turn, spool, this.#layouts, this.#requestBytesMax);
     } catch (error) {
       // Short of file descriptors or memory: the reports are there, and will be read later.
       return this.#failed('unreachable', `reports cannot be read from disk just now: ${sentenceOf(error)}`, undefined);
     }
-    const { sent, parts } = composed;
+    const { sent, layouts } = composed;
     if (sent.reports.length === 0 && sent.layouts.length === 0) return;
-    const plain = joinBody({ ...parts, sentAt: clock.wallMs(), sentMonotonicMs: clock.monotonicMs() });
-    const { body, headers } = await encodeBody(plain);
-    this.#token ??= this.#options.token();
-    const authorization: Record<string, string> = this.#token === undefined ? {} : { authorization: `Bearer ${this.#token}` };
+    const { body, headers } = await this.#request(
+      layouts,
+      sent.reports.map((report) => report.body),
+    );
     // Only the transfer counts for the clock's offset, not the compression.
     const sentMs = clock.monotonicMs();
     let answer: Answer;
     try {
-      answer = await this.#poster.post({ ...headers, ...authorization }, body);
+      answer = await this.#destination.post(headers, body);
     } catch (error) {
-      if (!this.#ended) this.#failed('unreachable', connectionTrouble(codeOf(error), sentenceOf(error), server), undefined);
+      if (!this.#ended)
+        this.#failed('unreachable', connectionTrouble(codeOf(error), sentenceOf(error), this.#destination.server), undefined);
       return;
     }
     await this.#answered(sent, answer, sentMs);
   }
 
-  /** Reads what a turn sends. Layouts that do not fit beside the reports go ahead of them in a request of their own. */
-  async #compose(turn: Turn): Promise<Composed> {
-    const { spool, bootId, describeAgent } = this.#options;
-    const bodies = await spool.read(turn.reports);
-    let reports = turn.reports.flatMap((report, i) => (bodies[i] === undefined ? [] : [{ report, body: bodies[i] }]));
-    let sizeBytes = reports.reduce((sum, { body }) => sum + body.length + 1, 0);
-    const layouts: { hash: string; json: Buffer }[] = [];
-    let layoutBytes = 0;
-    let left = 0;
-    for (const hash of this.#layouts.needed(reports.flatMap(({ report }) => report.layouts ?? []))) {
-      const json = await spool.layout(hash);
-      if (json === undefined) {
-        this.#layouts.forget(hash);
-      } else if (layouts.length > 0 && (layoutBytes + json.length > this.#requestBytesMax || layouts.length >= LIMITS.layoutsPerRequest)) {
-        this.#layouts.want(hash);
-        left++;
-      } else {
-        layouts.push({ hash, json });
-        layoutBytes += json.length + 1;
-      }
+  async #request(layouts: readonly Buffer[], reports: readonly Buffer[]): Promise<{ body: Buffer; headers: Record<string, string> }> {
+    const { clock, bootId, describeAgent } = this.#options;
+    const agent = describeAgent();
+    const { body, headers } = await encodeBody(
+      joinBody({ agent, bootId, sentAt: clock.wallMs(), sentMonotonicMs: clock.monotonicMs(), layouts, reports }),
+    );
+    this.#token = this.#options.token() ?? this.#token;
+    return { body, headers: this.#token === undefined ? headers : { ...headers, authorization: `Bearer ${this.#token}` } };
+  }
+
+  /** Asks the collector to take this machine in. */
+  async #join(): Promise<void> {
+    const { joining, clock, log } = this.#options;
+    const { server, connections } = this.#destination;
+    this.#joinOpensMs = clock.monotonicMs() + JOIN_RETRY_MS;
+    const joined = await joining!.ask(server, connections);
+    if (this.#ended) return;
+    // Before an answer the question stands.
+    this.#joinWanted = joined.kind === 'trouble';
+    switch (joined.kind) {
+      case 'approved':
+        this.#refusedToken = undefined;
+        this.#state = { ...this.#state, claim: undefined };
+        return log.info({ server: server.href, node: joined.name }, 'the collector has taken this machine in');
+      case 'pending':
+        this.#state = { ...this.#state, claim: joined.claim };
+        this.#pendingDetail = pendingWords(joined.name, joined.claim);
+        return this.#waitForPerson('node_pending', this.#pendingDetail);
+      case 'refused':
+        return this.#waitForPerson(
+          joined.code === 'node_revoked' || joined.code === 'node_retired' ? joined.code : 'rejected',
+          joined.detail,
+        );
+      case 'trouble':
+        return this.#failed('unreachable', joined.detail, joined.retryAfterSeconds);
     }
-    if (left > 0 || (layouts.length > 0 && layoutBytes + sizeBytes > this.#requestBytesMax)) {
-      reports = [];
-      sizeBytes = 0;
-    }
-    sizeBytes += layoutBytes;
-    const hashes = layouts.map(({ hash }) => hash);
-    const parts = {
-      agent: describeAgent(),
-      bootId,
-      sentAt: 0,
-      sentMonotonicMs: 0,
-      layouts: layouts.map(({ json }) => json),
-      reports: reports.map(({ body }) => body),
-    };
-    return { sent: { turn, reports, layouts: hashes, sizeBytes }, parts };
+  }
+
+  /** Tries the address that the collector says it is moving to. */
+  async #move(): Promise<void> {
+    const { clock, log } = this.#options;
+    const { body, headers } = await this.#request([], []);
+    const from = this.#destination.server.href;
+    const { to, trouble } = await this.#destination.try(headers, body, clock.monotonicMs());
+    if (this.#ended) return;
+    if (trouble === undefined) log.info({ from, to: to.href }, 'the collector takes reports at its new address: they go there');
+    else this.#notFollowed(to.href, trouble);
+  }
+
+  #notFollowed(newAddress: string, moveTrouble: string): void {
+    const { log, onChange } = this.#options;
+    const news = this.#state.newAddress !== newAddress || this.#state.moveTrouble !== moveTrouble;
+    this.#state = { ...this.#state, newAddress, moveTrouble };
+    if (!news) return;
+    log.warn({ newAddress, trouble: moveTrouble }, 'the collector is moving, and its new address does not take reports; they stay here');
+    onChange?.();
+  }
+
+  /** What came of a step to a new address. */
+  #settle(): void {
+    const { log, onMoved } = this.#options;
+    if (!this.#destination.onProbation) return;
+    this.#destination.settle();
+    const { server } = this.#destination;
+    this.#state = { ...this.#state, newAddress: undefined, moveTrouble: undefined };
+    log.info({ server: server.href }, 'the collector has moved, and has confirmed reports at its new address');
+    onMoved?.(server);
+  }
+
+  /** A new address that stops taking reports before it has confirmed any was none: the old one is asked again at once. */
+  #wentBack(why: string): boolean {
+    const { clock } = this.#options;
+    if (!this.#destination.onProbation) return false;
+    const { href } = this.#destination.server;
+    this.#destination.goBack(clock.monotonicMs());
+    this.#linkOpensMs = Number.NEGATIVE_INFINITY;
+    this.#notFollowed(href, why);
+    return true;
   }
 
   async #answered(sent: Sent, answer: Answer, sentMs: number): Promise<void> {
@@ -281,10 +325,11 @@ export class Uplink {
     if (status >= 200 && status < 300) {
       const acknowledgement = parseAcknowledgement(answer.text);
       if (acknowledgement !== undefined) return this.#acknowledged(sent, acknowledgement, answer.retryAfterSeconds, sentMs);
-      return this.#failed('misdirected', `${this.#url.href} answers, but not as a collector does`, answer.retryAfterSeconds);
+      return this.#failed('misdirected', `${this.#destination.url.href} answers, but not as a collector does`, answer.retryAfterSeconds);
     }
     const problem = parseProblem(answer);
-    const detail = problem === undefined ? `${this.#url.host} answered with HTTP status ${status}` : `${problem.detail} (${problem.code})`;
+    const detail =
+      problem === undefined ? `${this.#destination.url.host} answered with HTTP status ${status}` : `${problem.detail} (${problem.code})`;
     if (status === 401 || status === 403) return this.#unwelcome(problem?.code, detail);
     if (status === 413) return this.#tooLarge(sent, detail);
     if (problem !== undefined && POISON.has(problem.code)) return this.#poisoned(sent, problem.code, detail);
@@ -294,12 +339,12 @@ export class Uplink {
         `the collector's address leads to ${answer.location ?? 'another place'}: set server to that`,
       );
     if (status === 404 || status === 405)
-      return this.#waitForPerson('misdirected', `there is no collector at ${this.#url.href}: HTTP status ${status}`);
+      return this.#waitForPerson('misdirected', `there is no collector at ${this.#destination.url.href}: HTTP status ${status}`);
     return this.#failed(status === 429 ? 'throttled' : 'unreachable', detail, answer.retryAfterSeconds);
   }
 
   async #acknowledged(sent: Sent, answer: ReceivedAcknowledgement, retryAfterHeader: number | undefined, sentMs: number): Promise<void> {
-    const { spool, clock, log } = this.#options;
+    const { spool, clock } = this.#options;
     const now = clock.monotonicMs();
     if (answer.serverTime !== undefined)
       this.#offset.measured({ sentMs, receivedMs: now, serverTimeMs: answer.serverTime, toldMs: answer.clockOffsetMs });
@@ -325,15 +370,24 @@ export class Uplink {
       this.#backlogFailures = 0;
       this.#backlogOpensMs = Number.NEGATIVE_INFINITY;
     }
-    if (answer.newAddress !== undefined && answer.newAddress !== this.#state.newAddress)
-      log.warn({ newAddress: answer.newAddress }, 'the collector says that it is moving: set server to its new address');
+    if (answer.committed.length > 0) this.#settle();
+    if (answer.newAddress !== undefined) this.#toldOf(answer.newAddress);
     const node = answer.node ?? this.#state.node;
     const detail = answer.notStored === undefined ? '' : `${answer.notStored.detail} (${answer.notStored.code})`;
     this.#become(answer.notStored === undefined ? 'connected' : 'not_stored', detail, {
       node,
-      newAddress: answer.newAddress ?? this.#state.newAddress,
+      claim: undefined,
       ...(answer.committed.length > 0 ? { lastAcknowledgedAt: clock.wallMs() } : {}),
     });
+  }
+
+  #toldOf(newAddress: string): void {
+    if (this.#destination.onProbation) return;
+    const said = this.#destination.told(newAddress);
+    if (typeof said === 'string') return this.#notFollowed(newAddress, said);
+    if (!said) return;
+    this.#state = { ...this.#state, newAddress };
+    this.#options.log.warn({ newAddress }, 'the collector says that it is moving: its new address is tried');
   }
 
   /** Notes the layouts to send along next time. True when that will make a difference. */
@@ -399,25 +453,41 @@ export class Uplink {
   #unwelcome(code: string | undefined, detail: string): void {
     this.#refusedToken = this.#token ?? '';
     this.#token = undefined;
+    if (this.#mayJoin(code)) {
+      this.#joinWanted = true;
+      return;
+    }
     switch (code) {
       case 'credential_missing':
         return this.#waitForPerson(code, `the collector asks for a token: put one into a file and name it with --token-file. ${detail}`);
       case 'credential_unknown':
-      case 'node_pending':
       case 'node_revoked':
       case 'node_retired':
         return this.#waitForPerson(code, detail);
+      case 'node_pending':
+        // What was said when it asked tells more: which machine, and why.
+        return this.#waitForPerson(code, this.#state.claim === undefined ? detail : this.#pendingDetail);
       default:
         return this.#waitForPerson('rejected', detail);
     }
   }
 
+  /** Whether to ask to be taken in: a secret of our own that is not known, or to learn how a person approves this machine. */
+  #mayJoin(code: string | undefined): boolean {
+    const { joining, clock } = this.#options;
+    if (joining === undefined || this.#destination.onProbation || clock.monotonicMs() < this.#joinOpensMs) return false;
+    return (code === 'credential_unknown' && joining.own) || (code === 'node_pending' && this.#state.claim === undefined);
+  }
+
   #waitForPerson(phase: UplinkPhase, detail: string): void {
-    this.#linkOpensMs = this.#options.clock.monotonicMs() + PERSON_RETRY_MS * (0.75 + 0.5 * this.#options.random());
+    if (this.#wentBack(detail)) return;
+    const waitMs = phase === 'node_pending' ? PENDING_RETRY_MS : PERSON_RETRY_MS;
+    this.#linkOpensMs = this.#options.clock.monotonicMs() + waitMs * (0.75 + 0.5 * this.#options.random());
     this.#become(phase, detail);
   }
 
   #failed(phase: UplinkPhase, detail: string, retryAfterSeconds: number | undefined): void {
+    if (this.#wentBack(detail)) return;
     this.#failures++;
     const waitMs = retryAfterSeconds === undefined ? this.#backoff(this.#failures) : this.#told(retryAfterSeconds);
     this.#linkOpensMs = this.#options.clock.monotonicMs() + waitMs;
@@ -434,7 +504,8 @@ export class Uplink {
   }
 
   #become(phase: UplinkPhase, detail: string, more: Partial<Omit<UplinkState, 'clockOffsetMs'>> = {}): void {
-    const { clock, log, server, onChange } = this.#options;
+    const { clock, log, onChange } = this.#options;
+    const { server } = this.#destination;
     const before = this.#state;
     const changed = before.phase !== phase;
     this.#state = { ...before, ...more, phase, detail, since: changed ? clock.wallMs() : before.since };
