@@ -265,6 +265,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
         clock,
         log: log.child({ component: 'downloads' }),
         publicUrl,
+        policy: config.enrollment,
       },
     },
   );

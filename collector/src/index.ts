@@ -15,3 +15,4 @@ export { ReplicationView } from './replication/view.ts';
 export { clusterTopology } from './replication/topology.ts';
 export type { ClusterTopology, MemberMemory, Sighting } from './replication/model.ts';
 export { REPLICATION_SERIES } from './replication/series.ts';
+export { DOWNLOADS_STYLE, downloadsPage, type DownloadsPage } from './downloads/page.ts';

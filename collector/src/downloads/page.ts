@@ -12,20 +12,20 @@ export interface DownloadsPage {
   /** The key that SHA256SUMS is signed with; undefined when it cannot be used. */
   publicPem: string | undefined;
   authority: { fingerprint: string } | undefined;
+  /** What becomes of a machine that asks to join without a token. */
+  policy: 'open' | 'approve' | 'token';
 }
-
-const RELOAD_SECONDS = 3;
 
 export function downloadsPage(page: DownloadsPage): string {
   const { address, state, authority } = page;
-  const reload = state.kind === 'preparing' ? `<meta http-equiv="refresh" content="${RELOAD_SECONDS}">\n` : '';
+  const own = authority !== undefined;
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
-${reload}<title>Downloads · Tidemark</title>
+<title>Downloads · Tidemark</title>
 <link rel="icon" type="image/svg+xml" href="../../favicon.svg">
 <link rel="stylesheet" href="page.css">
 </head>
@@ -38,26 +38,26 @@ ${authority === undefined ? '' : trustFirst(address, authority.fingerprint)}
 <div class="systems">
 <section aria-labelledby="linux">
 <h2 id="linux">Linux</h2>
-${code(linuxCommands(address, authority !== undefined))}
+${code(linuxCommands(address, own))}
 </section>
 <section aria-labelledby="windows">
 <h2 id="windows">Windows <small>PowerShell as administrator</small></h2>
-${code(windowsCommands(address))}
+${code(windowsCommands(address, own))}
 </section>
 </div>
-<p>Put what the server is to be called in place of NAME. The collector then asks a person to approve it: in the console, or with <code>tidemark-collector nodes approve NAME</code>; the script says so.</p>
+<p>Put what the server is to be called in place of NAME. ${JOINING[page.policy]}</p>
 ${stateOf(state)}
 <h2>Files</h2>
 ${filesOf(page)}
 <h2>Check what you have</h2>
 <p>The scripts do this by themselves. By hand, against the list of sums:</p>
-${code(`curl -O ${address}/documentation/downloads/${SUMS}\nsha256sum --check --ignore-missing ${SUMS}`)}
+${code(`${curl(own)} -O ${address}/documentation/downloads/${SUMS}\nsha256sum --check --ignore-missing ${SUMS}`)}
 ${signatureOf(page)}
 <h2>Remove the agent</h2>
 <p>What the agent has stored goes only with <code>--purge</code> (<code>-Purge</code>).</p>
 <div class="systems">
-<section aria-label="Linux">${code(`curl -o agent-uninstall-linux.sh ${address}/documentation/downloads/agent-uninstall-linux.sh\nsudo sh ./agent-uninstall-linux.sh`)}</section>
-<section aria-label="Windows">${code(`Invoke-WebRequest -UseBasicParsing -Uri "${address}/documentation/downloads/agent-uninstall-windows.ps1" \`\n  -OutFile agent-uninstall-windows.ps1\n.\\agent-uninstall-windows.ps1`)}</section>
+<div>${code(`${curl(own)} -o agent-uninstall-linux.sh ${address}/documentation/downloads/agent-uninstall-linux.sh\nsudo sh ./agent-uninstall-linux.sh`)}</div>
+<div>${code(`${windowsDownload('agent-uninstall-windows.ps1', address, own)}\n.\\agent-uninstall-windows.ps1`)}</div>
 </div>
 </main>
 </body>
@@ -65,18 +65,33 @@ ${signatureOf(page)}
 `;
 }
 
-/** As the users' own instructions have them, with this collector's address. */
+const JOINING = {
+  open: 'It is taken in at once.',
+  approve:
+    'It then waits until a person approves it: in the console, or with <code>tidemark-collector nodes approve NAME</code>. The script says so, and nothing that was measured meanwhile is lost.',
+  token:
+    'This collector takes nodes with an enrolment token only: make one in the console or with <code>tidemark-collector enroll</code>, put it into a file, and name the file with <code>--token-file</code> (<code>-TokenFile</code>).',
+} as const;
+
+/** As the users' own instructions have them, with this collector's address. With an authority of its own they need to be told of it. */
 function linuxCommands(address: string, ownAuthority: boolean): string {
-  const [curl, install] = ownAuthority ? ['curl --cacert tidemark-ca.pem', ' --ca-file tidemark-ca.pem'] : ['curl', ''];
-  return `${curl} -o agent-install-linux.sh ${address}/documentation/downloads/agent-install-linux.sh
+  return `${curl(ownAuthority)} -o agent-install-linux.sh ${address}/documentation/downloads/agent-install-linux.sh
 chmod +x agent-install-linux.sh
-sudo ./agent-install-linux.sh --server "${address}" --hostname "NAME" --interval 60${install}`;
+sudo ./agent-install-linux.sh --server "${address}" --hostname "NAME" --interval 60`;
 }
 
-function windowsCommands(address: string): string {
-  return `Invoke-WebRequest -Uri "${address}/documentation/downloads/agent-install-windows.ps1" \`
-  -OutFile agent-install-windows.ps1
+function windowsCommands(address: string, ownAuthority: boolean): string {
+  return `${windowsDownload('agent-install-windows.ps1', address, ownAuthority)}
 .\\agent-install-windows.ps1 -Server "${address}" -HostName "NAME" -Interval 60`;
+}
+
+const curl = (ownAuthority: boolean): string => (ownAuthority ? 'curl --cacert tidemark-ca.pem' : 'curl');
+
+/** Windows PowerShell can be told of no authority but the machine's; curl, which comes with Windows, can. */
+function windowsDownload(name: string, address: string, ownAuthority: boolean): string {
+  const url = `${address}/documentation/downloads/${name}`;
+  if (ownAuthority) return `curl.exe --ssl-no-revoke --cacert tidemark-ca.pem -o ${name} ${url}`;
+  return `Invoke-WebRequest -Uri "${url}" \`\n  -OutFile ${name}`;
 }
 
 function trustFirst(address: string, fingerprint: string): string {
@@ -94,7 +109,7 @@ function stateOf(state: ShelfState): string {
   if (state.kind === 'unavailable')
     return `<p class="note bad" role="status"><strong>The files cannot be had just now.</strong> ${escaped(state.sentence)}</p>`;
   const { percent, what } = state.progress;
-  return `<p class="note" role="status"><strong>The files are being prepared.</strong> ${escaped(what)} <progress max="100" value="${percent}">${percent} %</progress></p>`;
+  return `<p class="note" role="status"><strong>The files are being prepared.</strong> ${escaped(what)} <progress max="100" value="${percent}">${percent} %</progress> <a href="./">Look again</a></p>`;
 }
 
 function filesOf({ state, scripts, authority }: DownloadsPage): string {
@@ -124,10 +139,10 @@ function describe(name: string, { node, version }: Bundle): string {
   return '';
 }
 
-function signatureOf({ address, publicPem }: DownloadsPage): string {
+function signatureOf({ address, publicPem, authority }: DownloadsPage): string {
   if (publicPem === undefined) return '';
   return `<p>That the list is this collector's own, with OpenSSL 3. The key is worth what the way is worth by which you got it; the agent's installer keeps the first it saw and refuses another.</p>
-${code(`cat > tidemark-downloads.pem <<'END'\n${publicPem.trim()}\nEND\ncurl -O ${address}/documentation/downloads/${SIGNATURE}\nopenssl pkeyutl -verify -pubin -inkey tidemark-downloads.pem -rawin -in ${SUMS} -sigfile ${SIGNATURE}`)}`;
+${code(`cat > tidemark-downloads.pem <<'END'\n${publicPem.trim()}\nEND\n${curl(authority !== undefined)} -O ${address}/documentation/downloads/${SIGNATURE}\nopenssl pkeyutl -verify -pubin -inkey tidemark-downloads.pem -rawin -in ${SUMS} -sigfile ${SIGNATURE}`)}`;
 }
 
 const escaped = (text: string): string =>
@@ -156,12 +171,12 @@ p { margin: 8px 0; max-width: 46rem; }
 a { color: var(--accent); }
 .systems { display: grid; gap: 16px; margin: 20px 0; }
 .systems h2 { margin: 0 0 8px; }
-section { min-width: 0; background: var(--surface); border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px 16px; }
-section:has(> pre:only-child) { padding: 0; border: 0; background: none; }
+.systems > * { min-width: 0; }
+section { background: var(--surface); border: 1px solid var(--line); border-radius: 8px; padding: 14px 16px 16px; }
 code, pre { font: 13px/1.6 ui-monospace, 'SF Mono', 'Cascadia Mono', Menlo, Consolas, 'Liberation Mono', monospace; }
 code { background: var(--raised); padding: 1px 5px; border-radius: 4px; overflow-wrap: anywhere; }
 pre { margin: 8px 0; background: var(--raised); border: 1px solid var(--line); border-radius: 6px; padding: 10px 14px; overflow-x: auto; }
-section pre { margin: 0; }
+section pre, div pre { margin: 0; }
 pre code { background: none; padding: 0; overflow-wrap: normal; }
 .note { background: var(--raised); border-left: 3px solid var(--accent); border-radius: 4px; padding: 10px 14px; margin: 20px 0; }
 .note.bad { background: var(--bad-ground); border-color: var(--bad); }
@@ -175,6 +190,7 @@ td:first-child a { overflow-wrap: anywhere; font-weight: 560; }
 .sum { font-size: 11.5px; background: none; padding: 0; color: var(--muted); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 3px; }
 @media (max-width: 44rem) {
+  pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   thead { display: none; }
   tbody, tr, td { display: block; }
   td { border: 0; padding: 0; }

@@ -9,7 +9,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { addressFor } from './address.ts';
 import { RELEASE, SIGNATURE, SUMS, type Bundle } from './bundle.ts';
 import { bundlerIn } from './bundler.ts';
-import { DOWNLOADS_STYLE, downloadsPage } from './page.ts';
+import { DOWNLOADS_STYLE, downloadsPage, type DownloadsPage } from './page.ts';
 import { FileSender } from './sending.ts';
 import { Shelf, type ShelfOptions, type ShelfState } from './shelf.ts';
 import { openSigningKey, type SigningKey } from './signing-key.ts';
@@ -33,6 +33,8 @@ export interface DownloadRoutesOptions {
   /** Where this collector is reached when a request does not say. */
   baseUrl: () => URL;
   authority?: Authority | undefined;
+  /** What becomes of a machine that asks to join without a token. */
+  policy: DownloadsPage['policy'];
   run?: ShelfOptions['run'];
   /** Bounds of waiting for what is under way, in milliseconds. */
   waits?: { scriptMs: number; fileMs: number };
@@ -100,7 +102,7 @@ class Downloads {
     const publicPem = this.#tryKey()?.publicPem;
     return reply
       .type('text/html; charset=utf-8')
-      .send(downloadsPage({ address, state, scripts, publicPem, authority: this.#options.authority }));
+      .send(downloadsPage({ address, state, scripts, publicPem, authority: this.#options.authority, policy: this.#options.policy }));
   }
 
   async named(request: FastifyRequest, reply: FastifyReply, name: string): Promise<FastifyReply> {
