@@ -368,22 +368,54 @@ test('nodes: approved, renamed, a new token once, retired after saying what happ
   await page.getByRole('button', { name: 'More to do with another-name' }).waitFor();
 });
 
-test('a node is added here, its token shown once; a name that is taken is said', async () => {
+test('a node is added here: the string is shown once, inside finished commands for both systems', async () => {
   const page = await consoles.open('/add-node');
-  await page.getByLabel('Name', { exact: true }).fill('db-new');
+  await page.getByLabel('Name', { exact: true }).fill('db new');
   await page.getByLabel('Site').fill('porto');
   await page.getByLabel('Tags').fill('not a tag');
   await page.getByText('Tags are written as name=value').waitFor();
   await page.getByLabel('Tags').fill('role=db');
   await fine(page, 'add-node');
-  await page.getByRole('button', { name: 'Add it and show its token' }).click();
-  await page.getByRole('heading', { name: 'db-new is known' }).waitFor();
-  expect(await page.getByLabel('start the agent').first().innerText()).toContain('--hostname db-new');
-  await fine(page, 'add-node-token');
+  await page.getByRole('button', { name: 'Show the commands' }).click();
+  const string = await page.getByLabel('the enrolment string', { exact: true }).innerText();
+  expect(string).toMatch(/^tme1\.[\w-]+\.-@http:\/\/127\.0\.0\.1:\d+$/);
+  const linux = await page.getByLabel('install on Linux', { exact: true }).first().innerText();
+  expect(linux).toContain(`sudo ./agent-install-linux.sh --server ${string.split('@')[1]!} --hostname 'db new'`);
+  expect(linux, 'no secret in a command').not.toContain(string);
+  await page.getByText('Waiting for the first report of db new').waitFor();
+  await fine(page, 'add-node-commands');
+  await page.getByRole('button', { name: 'Windows' }).first().click();
+  expect(await page.getByLabel('install on Windows', { exact: true }).first().innerText()).toContain("-HostName 'db new'");
+  await fine(page, 'add-node-windows');
   await page.getByRole('button', { name: 'Add another' }).click();
-  await page.getByLabel('Name', { exact: true }).fill('db-new');
-  await page.keyboard.press('Enter');
-  await page.getByText('name taken').waitFor();
+  expect(await page.content()).not.toContain(string);
+  await page.getByLabel('Machines').fill('40');
+  await page.getByRole('button', { name: 'Show the commands' }).click();
+  await page.getByText(/can add up to 40 nodes\s+until/).waitFor();
+});
+
+test('machines that ask are decided about one by one: a new one, and one under the name of another', async () => {
+  const page = await consoles.open('/nodes', { colorScheme: 'light' });
+  await page.getByRole('table', { name: 'Nodes' }).waitFor();
+  const doubled = page.locator('.claim', { hasText: 'a clone of it, or its replacement?' });
+  await doubled.getByText('9C04-5B71').waitFor();
+  await fine(page, 'nodes-claims-light');
+  await doubled.getByRole('button', { name: /^Replace: / }).click();
+  await page.getByText('A clone wants a name of its own instead').waitFor();
+  await fine(page, 'nodes-claim-replace');
+  await page.getByRole('button', { name: 'Cancel' }).click();
+  await doubled.getByRole('button', { name: /^Deny: / }).click();
+  await page.getByRole('button', { name: 'Deny', exact: true }).click();
+  await doubled.waitFor({ state: 'detached' });
+  const fresh = page.locator('.claim', { hasText: 'asks to join under this name' });
+  const before = await fresh.count();
+  expect(before).toBeGreaterThan(0);
+  await fresh
+    .first()
+    .getByRole('button', { name: /^Approve: / })
+    .click();
+  await page.getByRole('button', { name: 'Approve', exact: true }).click();
+  await expect.poll(() => fresh.count()).toBe(before - 1);
 });
 
 test('settings: rules with their layers, also for one node; a channel is tested; the storage says what it comes to', async () => {

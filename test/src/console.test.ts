@@ -287,11 +287,9 @@ test('an empty fleet shows how to add the first node', async () => {
   const page = await open('/', { colorScheme: 'light' });
   await page.getByRole('heading', { name: 'No nodes yet' }).waitFor();
   await page.getByLabel('Name of the new node').fill("Bob's db");
-  const command = page.getByLabel('start the agent', { exact: true });
-  expect(await command.innerText()).toBe(
-    ['tidemark-agent run', `--server ${server.origin}`, "--hostname 'Bob'\\''s db'", '--interval 15', '--token-file ./tidemark-token'].join(
-      ' \\\n  ',
-    ),
+  const command = page.getByLabel('install on Linux', { exact: true });
+  expect((await command.innerText()).split('\n').at(-1)).toBe(
+    `sudo ./agent-install-linux.sh --server ${server.origin} --hostname 'Bob'\\''s db' --interval 60`,
   );
   await picture(page, 'empty-light');
   expect(await complaints(page)).toEqual([]);

@@ -172,7 +172,7 @@ export function mockApi(options: MockApiOptions): MockApi {
       case 'GET telemetry/X':
         return ok(nodes.list(fleet.overview(now())));
       case 'POST telemetry/X':
-        return nodes.add(fleet.overview(now()), body);
+        return { status: 201, body: nodes.enroll(body) };
       case 'POST telemetry/X/X': {
         const [, , , , name = '', step = ''] = url.pathname.split('/').map(decodeURIComponent);
         return nodes.act(fleet.overview(now()), name, step, body);

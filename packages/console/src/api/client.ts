@@ -8,6 +8,8 @@ import type {
   AlertList,
   ChannelList,
   ChannelTest,
+  MadeEnrollment,
+  NewEnrollment,
   NewSilence,
   NodeDetail,
   NodeList,
@@ -42,17 +44,12 @@ export interface AlertQuery {
   before?: string;
 }
 
-export interface NewNode {
-  name: string;
-  site?: string;
-  tags?: Record<string, string>;
-}
 /** The token is told this once. */
 export interface NodeWithToken {
   node: NodeSummary;
   token: string;
 }
-export type NodeStep = 'approve' | 'revoke' | 'retire';
+export type NodeStep = 'approve' | 'deny' | 'revoke' | 'retire';
 
 export interface Api {
   session(signal?: AbortSignal): Promise<Answer<Session>>;
@@ -94,10 +91,12 @@ export interface Api {
   settings(signal?: AbortSignal): Promise<Answer<Settings>>;
 
   nodes(signal?: AbortSignal): Promise<Answer<NodeList>>;
-  addNode(node: NewNode): Promise<Answer<NodeWithToken>>;
+  /** The string in the answer is told this once. */
+  makeEnrollment(wanted: NewEnrollment): Promise<Answer<MadeEnrollment>>;
   newToken(name: string): Promise<Answer<NodeWithToken>>;
   renameNode(name: string, to: string): Promise<Answer<void>>;
-  stepNode(name: string, step: NodeStep): Promise<Answer<void>>;
+  /** @param machineCode the machine that is approved or denied: nothing happens when another one asks by now */
+  stepNode(name: string, step: NodeStep, machineCode?: string): Promise<Answer<void>>;
 }
 
 /** A rule as it stands for one node; `applies` is false when it judges nothing there. */
@@ -135,6 +134,8 @@ const isChannelTest = (body: unknown): body is ChannelTest => isRecord(body) && 
 const isSettings = (body: unknown): body is Settings =>
   isRecord(body) && typeof body['version'] === 'string' && isRecord(body['storage']) && Array.isArray(body['options']);
 const isNodes = (body: unknown): body is NodeList => isRecord(body) && Array.isArray(body['nodes']);
+const isEnrollment = (body: unknown): body is MadeEnrollment =>
+  isRecord(body) && typeof body['string'] === 'string' && isRecord(body['enrollment']);
 const isWithToken = (body: unknown): body is NodeWithToken => isRecord(body) && typeof body['token'] === 'string';
 
 /** A query string of what is given. */
@@ -198,9 +199,10 @@ export function createApi(options: ApiOptions): Api {
     settings: (signal) => get('/api/settings', isSettings, signal),
 
     nodes: (signal) => get('/api/telemetry/nodes', isNodes, signal),
-    addNode: (node) => post('/api/telemetry/nodes', isWithToken, node),
+    makeEnrollment: (wanted) => post('/api/telemetry/enrollments', isEnrollment, wanted),
     newToken: (name) => post(`${nodePath(name)}/token`, isWithToken),
     renameNode: (name, to) => act('POST', `${nodePath(name)}/rename`, { name: to }),
-    stepNode: (name, step) => act('POST', `${nodePath(name)}/${step}`),
+    stepNode: (name, step, machineCode) =>
+      act('POST', `${nodePath(name)}/${step}`, machineCode === undefined ? undefined : { machineCode }),
   };
 }

@@ -42,7 +42,7 @@ function EmptyFleet(): JSX.Element {
     <section class="page-narrow empty-fleet">
       <h1>No nodes yet</h1>
       <p class="lead">
-        A node is a machine with the Tidemark agent on it. Add the first one with these three commands; it appears here by itself.
+        A node is a machine with the Tidemark agent on it. Install the first one with these commands; it appears here by itself.
       </p>
       <AddNode />
     </section>

@@ -1,14 +1,14 @@
-/** How to add a node: the commands, finished but for the name. */
+/** Adding a node without preparing anything: its machine asks, a person approves. */
 import { useSignal } from '@preact/signals';
+import { shellWord } from '@tidemark/protocol/install-commands';
 import type { JSX } from 'preact';
-import { collectorUrl } from '../base.ts';
-import { Command } from '../look/command.tsx';
-import { addCommands, isLoopback } from './commands.ts';
+import { addressOf } from '../base.ts';
+import { InstallSteps } from './install-steps.tsx';
 
-/** The three steps. The node appears on the fleet by itself once its first report has come. */
+/** The node appears by itself, waiting, as soon as its machine has asked. */
 export function AddNode(): JSX.Element {
   const name = useSignal('');
-  const commands = addCommands(name.value.trim() === '' ? 'NAME' : name.value.trim(), collectorUrl());
+  const given = name.value.trim();
   return (
     <div class="add-node">
       <label for="new-name">Name of the new node</label>
@@ -16,7 +16,7 @@ export function AddNode(): JSX.Element {
         id="new-name"
         class="field"
         value={name.value}
-        placeholder="web-1"
+        placeholder="what the machine is called"
         maxLength={253}
         autocomplete="off"
         spellcheck={false}
@@ -24,35 +24,12 @@ export function AddNode(): JSX.Element {
           name.value = event.currentTarget.value;
         }}
       />
-      <ol>
-        <li>
-          <p>On the collector's machine. It prints a token, once.</p>
-          <Command label="make the node known" text={commands.onCollector} />
-        </li>
-        <li>
-          <p>On the new node. Paste the token, then press Enter and Ctrl+D: it stays out of the shell's history.</p>
-          <Command label="keep the token in a file" text={commands.saveToken} />
-        </li>
-        <li>
-          <p>Start the agent. The node is here within 20 seconds.</p>
-          <Command label="start the agent" text={commands.runAgent} />
-          {isLoopback(location.hostname) ? (
-            <p class="remark">
-              You are reading this at <code>{location.host}</code>, which on another machine leads to that machine itself: put the
-              collector's name or address there.
-            </p>
-          ) : null}
-        </li>
-      </ol>
+      <InstallSteps name={given === '' ? undefined : given} />
+      <p class="muted">
+        The machine then asks to join and shows a code. It waits under <a href={addressOf('/nodes')}>Nodes</a> until it is approved there,
+        or by <code>tidemark-collector nodes approve {given === '' ? 'NAME' : shellWord(given)}</code>; what it has measured meanwhile
+        follows.
+      </p>
     </div>
-  );
-}
-
-export function AddNodePage(): JSX.Element {
-  return (
-    <section class="page-narrow">
-      <h1>Add a node</h1>
-      <AddNode />
-    </section>
   );
 }

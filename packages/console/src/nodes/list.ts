@@ -20,6 +20,10 @@ export function listed(summaries: readonly NodeSummary[], overview: readonly Ove
   });
 }
 
+/** Whether a machine waits for a person's decision. */
+export const waits = ({ summary, condition }: ListedNode): boolean =>
+  condition === 'pending' || (summary.claim !== undefined && summary.claim !== null && condition !== 'retired');
+
 const FIRST: Record<Condition, number> = { pending: 0, down: 1, awaited: 2, up: 3, revoked: 4, retired: 5 };
 const names = new Intl.Collator('en', { numeric: true });
 
@@ -32,14 +36,17 @@ export function arrangeNodes(nodes: readonly ListedNode[], text: string, withRet
       const all = [summary.name, summary.site, condition, summary.agentVersion ?? '', ...tags].join('\n').toLowerCase();
       return words.every((word) => all.includes(word));
     })
-    .toSorted((a, b) => FIRST[a.condition] - FIRST[b.condition] || names.compare(a.summary.name, b.summary.name));
+    .toSorted(
+      (a, b) =>
+        Number(waits(b)) - Number(waits(a)) || FIRST[a.condition] - FIRST[b.condition] || names.compare(a.summary.name, b.summary.name),
+    );
 }
 
 /** What may be done to a node in a state, as the collector allows it. */
 export function stepsOf(state: NodeState): readonly ('approve' | 'rename' | 'token' | 'revoke' | 'retire')[] {
   switch (state) {
     case 'pending':
-      return ['approve', 'rename', 'revoke', 'retire'];
+      return ['approve', 'rename', 'retire'];
     case 'approved':
       return ['rename', 'token', 'revoke', 'retire'];
     case 'revoked':

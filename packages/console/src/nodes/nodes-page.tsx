@@ -17,7 +17,8 @@ import { useSlash } from '../look/use-slash.ts';
 import { ConditionShape } from '../look/symbols.tsx';
 import { nodePath } from '../router.ts';
 import { useMayChange } from '../session/rights.ts';
-import { arrangeNodes, listed, type ListedNode } from './list.ts';
+import { ClaimLine } from './claim.tsx';
+import { arrangeNodes, listed, waits, type ListedNode } from './list.ts';
 import { NodeSteps } from './steps.tsx';
 import './nodes.css';
 
@@ -78,7 +79,8 @@ function NodeRow({ node, mayChange, renew }: { node: ListedNode; mayChange: bool
     .map(([key, value]) => `${key}=${value}`)
     .join('  ');
   const alerts = openAlertsOf(summary.name).length;
-  return (
+  const claim = summary.claim ?? null;
+  const row = (
     <tr class={condition === 'retired' ? 'node-row retired' : 'node-row'} data-node={summary.name}>
       <td>
         <span class={`condition condition-${condition}`}>
@@ -122,6 +124,17 @@ function NodeRow({ node, mayChange, renew }: { node: ListedNode; mayChange: bool
       ) : null}
     </tr>
   );
+  if (claim === null) return row;
+  return (
+    <>
+      {row}
+      <tr class="claim-row">
+        <td colSpan={7}>
+          <ClaimLine node={summary} claim={claim} mayChange={mayChange} renew={renew} />
+        </td>
+      </tr>
+    </>
+  );
 }
 
 export function NodesPage(): JSX.Element {
@@ -143,7 +156,7 @@ export function NodesPage(): JSX.Element {
       </Notice>
     );
   const retired = all.value.filter((node) => node.condition === 'retired').length;
-  const pending = all.value.filter((node) => node.condition === 'pending').length;
+  const pending = all.value.filter(waits).length;
   return (
     <div class="nodes-page">
       <div class="nodes-head">

@@ -104,7 +104,7 @@ export function NodeSteps({ node, onDone }: { node: NodeSummary; onDone: () => v
   if (step !== null && token.value !== null)
     body = (
       <Dialog title="The new token" onClose={close} onSubmit={close}>
-        <TokenOnce name={node.name} token={token.value} fresh={false} />
+        <TokenOnce name={node.name} token={token.value} />
         <div class="dialog-end">
           <button type="submit" class="button primary">
             I have it
@@ -144,6 +144,8 @@ export function NodeSteps({ node, onDone }: { node: NodeSummary; onDone: () => v
         <DialogEnd act={ACTS[step]} busy={busy.value} danger={step === 'retire' || step === 'revoke'} onClose={close} />
       </Dialog>
     );
+  // Where a machine asks, it is decided about that machine, beside what is said of it.
+  const approvable = stepsOf(node.state).includes('approve') && (node.claim ?? null) === null;
   const steps = stepsOf(node.state).filter((each) => each !== 'approve');
   const stepButton = (each: Step): JSX.Element => (
     <button
@@ -165,7 +167,7 @@ export function NodeSteps({ node, onDone }: { node: NodeSummary; onDone: () => v
   );
   return (
     <>
-      {stepsOf(node.state).includes('approve') ? stepButton('approve') : null}
+      {approvable ? stepButton('approve') : null}
       {more.value ? steps.map(stepButton) : null}
       {steps.length === 0 ? null : (
         <button
