@@ -35,6 +35,7 @@ const PUBLIC = [
   'GET /runbooks/page.css',
   'GET /runbooks/:name',
   // A machine that is to become a node has no credential yet.
+  'POST /api/telemetry/v1/enroll',
   'GET /documentation/downloads',
   'GET /documentation/downloads/page.css',
   'GET /documentation/downloads/:name',

@@ -1,6 +1,7 @@
 /** Server-sent events: what a page is told first, what follows, and who is let go. */
 import { request as httpRequest } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import type { Claim } from '@tidemark/protocol';
 import { ManualClock } from '@tidemark/service';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { READ_TOKEN, AGENT_TOKEN, testServer } from '../http/testing.ts';
@@ -80,6 +81,46 @@ describe('the hub', () => {
     expect(page.events).toMatchObject([
       { name: 'changed', data: { what: 'nodes' } },
       { name: 'nodes', data: { nodes: [{ name: 'c' }, { name: 'b', site: 'elsewhere' }], removed: ['a'] } },
+    ]);
+  });
+
+  test('a machine that asks to be a node is news once, and again when it is another one or was decided about', () => {
+    const { hub, nodes } = setUp();
+    const page = new Page();
+    hub.join(page);
+    page.take();
+    const claim: Claim = {
+      reason: 'clone-or-replacement',
+      machineCode: 'AAAA-0001',
+      address: '10.0.0.1',
+      askedAt: '2026-01-01T00:00:00.000Z',
+      platform: null,
+      agentVersion: null,
+    };
+    const told = (): unknown[] => {
+      hub.tick();
+      return page.events
+        .splice(0)
+        .filter(({ name }) => name !== 'life')
+        .map(({ name, data }) => [name, (data as { nodes?: { claim?: Claim }[] }).nodes?.map((node) => node.claim)]);
+    };
+    nodes[0]!.claim = claim;
+    expect(told()).toEqual([
+      ['changed', undefined],
+      ['nodes', [claim]],
+    ]);
+    nodes[0]!.claim = { ...claim, askedAt: '2026-01-01T00:01:00.000Z' };
+    expect(told()).toEqual([]);
+    const other = { ...claim, machineCode: 'BBBB-0002' };
+    nodes[0]!.claim = other;
+    expect(told()).toEqual([
+      ['changed', undefined],
+      ['nodes', [other]],
+    ]);
+    nodes[0]!.claim = null;
+    expect(told()).toEqual([
+      ['changed', undefined],
+      ['nodes', [undefined]],
     ]);
   });
 

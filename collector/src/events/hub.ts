@@ -35,6 +35,7 @@ interface RowMark {
   newest: unknown;
   up: boolean;
   state: NodeState;
+  claim: string | undefined;
   record: string;
 }
 
@@ -124,14 +125,16 @@ export class EventHub {
         newest: live?.newest,
         up: overview.isUp(record),
         state: record.state,
+        // That it asked once more is no news.
+        claim: record.claim ? `${record.claim.reason} ${record.claim.machineCode} ${record.claim.address}` : undefined,
         record: `${record.site}\n${live?.agentAheadMs}\n${JSON.stringify(record.tags)}`,
       };
       marks.set(record.name, mark);
       const before = this.#marks.get(record.name);
-      if (before?.newest === mark.newest && before?.up === mark.up && before.state === mark.state && before.record === mark.record)
-        continue;
+      const sameMember = before?.state === mark.state && before.claim === mark.claim;
+      if (sameMember && before.newest === mark.newest && before.up === mark.up && before.record === mark.record) continue;
       nodes.push(overview.row(record));
-      if (before?.state !== mark.state) members = true;
+      if (!sameMember) members = true;
     }
     const removed = [...this.#marks.keys()].filter((name) => !marks.has(name));
     this.#marks = marks;

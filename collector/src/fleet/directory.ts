@@ -62,7 +62,7 @@ export class FleetDirectory {
   async start(): Promise<void> {
     await this.refresh();
     const tick = (): void => {
-      this.#timer = setTimeout(() => void this.#keepUp().finally(tick), REFRESH_MS);
+      this.#timer = setTimeout(() => void this.keepUp().finally(tick), REFRESH_MS);
       this.#timer.unref();
     };
     tick();
@@ -225,10 +225,11 @@ export class FleetDirectory {
     await this.refresh();
   }
 
-  async #keepUp(): Promise<void> {
+  /** One round: what is not in the store goes there, and what others wrote there is read. */
+  async keepUp(): Promise<void> {
     try {
       await this.#save();
-      await this.tidy();
+      await this.#tidy();
       await this.refresh();
     } catch (error) {
       if (!(error instanceof ProblemError)) this.#log.error({ err: error }, 'the fleet cannot be read again');
@@ -236,7 +237,7 @@ export class FleetDirectory {
   }
 
   /** Drops machines that wait and are not heard of any more, when it is time to look. */
-  async tidy(): Promise<void> {
+  async #tidy(): Promise<void> {
     const nowMs = this.#clock.monotonicMs();
     if (nowMs - this.#tidiedAtMs < TIDY_EVERY_MS) return;
     const dropped = await this.#enrolments.dropSilent(new Date(this.#clock.wallMs() - SILENT_MS));

@@ -59,7 +59,10 @@ export type EnrolmentDecision =
 const refuse = (code: ProblemCode, detail: string): EnrolmentDecision => ({ kind: 'refuse', code, detail });
 
 const TOKEN_REFUSALS: Readonly<Record<Exclude<TokenVerdict, 'absent' | 'valid'>, EnrolmentDecision>> = {
-  unknown: refuse('enrollment_token_unknown', 'This collector did not make this enrolment token. Was it made by another one, or cut?'),
+  unknown: refuse(
+    'enrollment_token_unknown',
+    'Was it made by another collector, cut, or deleted after a month? Make a new one on this collector: tidemark-collector enroll',
+  ),
   expired: refuse('enrollment_token_expired', 'Make a new enrolment token on the collector: tidemark-collector enroll'),
   'used-up': refuse(
     'enrollment_token_used_up',

@@ -80,6 +80,14 @@ interface NodeRow {
   seen: boolean;
 }
 
+/** What is said of a node, by its agent, its operator or its enrolment token. */
+interface Described {
+  readonly site: string;
+  readonly tags: Tags;
+}
+
+const NOTHING: Described = { site: '', tags: {} };
+
 interface ClaimRow {
   node_id: number;
   token_hash: Buffer;
@@ -135,9 +143,12 @@ export class EnrolmentStore {
       // The same machine's old agent may go on until the new one speaks; of two machines only one is the node.
       if (claim.reason === 'same-machine') await expireTokens(client, nodeId, new Date(now.getTime() + OVERLAP_MS));
       else await endTokens(client, nodeId, now, 'replaced');
-      await admit(client, node, { ...claim, hash: claim.token_hash }, now);
-      if (claim.enrollment_id !== null)
-        await client.query('UPDATE enrollments SET used = used + 1 WHERE id = $1 AND used < uses', [claim.enrollment_id]);
+      const [given] = (
+        await client.query<Described>('UPDATE enrollments SET used = least(used + 1, uses) WHERE id = $1 RETURNING site, tags', [
+          claim.enrollment_id,
+        ])
+      ).rows;
+      await admit(client, node, { hash: claim.token_hash, machine: claim.machine, own: claim, given: given ?? NOTHING }, now);
       return settled(claim);
     });
   }
@@ -303,9 +314,8 @@ async function carryOut(
   now: Date,
 ): Promise<Carried> {
   const { request, secretHash: hash } = asking;
-  const site = storable(request.site ?? '') || token.site;
-  const ownTags = storableTags(request.tags ?? {});
-  const tags = Object.keys(ownTags).length > 0 ? ownTags : token.tags;
+  const own = { site: storable(request.site ?? ''), tags: storableTags(request.tags ?? {}) };
+  const { site, tags } = described(own, token);
   const machine = request.machine ?? null;
   const approved = (node: { id: number; name: string; site: string }): Carried => ({
     decision: decision.kind,
@@ -327,19 +337,19 @@ async function carryOut(
     }
     case 'pend': {
       const node = await addNode(client, { name: request.name, site, tags, state: 'pending', machine: null }, now);
-      await putClaim(client, node.id, 'new', asking, { site, tags, enrollmentId: null }, now);
+      await putClaim(client, node.id, 'new', asking, { ...own, enrollmentId: null }, now);
       return { ...approved(node), state: 'pending', reason: 'new' };
     }
     case 'take': {
       await expireTokens(client, decision.node.id, new Date(now.getTime() + OVERLAP_MS));
       const node = await nodeById(client, decision.node.id);
-      await admit(client, node!, { hash, machine, site, tags }, now);
+      await admit(client, node!, { hash, machine, own, given: token }, now);
       await countUse(client, token);
-      return approved({ ...decision.node, site: site || node!.site });
+      return approved((await nodeById(client, decision.node.id))!);
     }
     case 'claim': {
       const before = await claimOf(client, decision.node.id);
-      await putClaim(client, decision.node.id, decision.reason, asking, { site, tags, enrollmentId: token.id }, now);
+      await putClaim(client, decision.node.id, decision.reason, asking, { ...own, enrollmentId: token.id }, now);
       const node = await nodeById(client, decision.node.id);
       const displaced = before === undefined ? undefined : machineCode(before.machine ?? undefined);
       return { ...approved(node!), state: 'pending', reason: decision.reason, displaced };
@@ -436,19 +446,25 @@ async function addToken(client: PoolClient, nodeId: number, hash: Buffer, now: D
   await client.query('INSERT INTO node_tokens (token_hash, node_id, created_at) VALUES ($1, $2, $3)', [hash, nodeId, now]);
 }
 
+/** What the agent says stands over what was said of the node, and that over what its enrolment token says. */
+function described(...sayings: readonly Described[]): Described {
+  return {
+    site: sayings.find(({ site }) => site !== '')?.site ?? '',
+    tags: sayings.find(({ tags }) => Object.keys(tags).length > 0)?.tags ?? {},
+  };
+}
+
 /** Makes a machine the node. A claim that waits there is over, whosever it is. */
 async function admit(
   client: PoolClient,
   node: NodeRow,
-  { hash, machine, site, tags }: { hash: Buffer; machine: string | null; site: string; tags: Tags },
+  { hash, machine, own, given }: { hash: Buffer; machine: string | null; own: Described; given: Described },
   now: Date,
 ): Promise<void> {
+  const { site, tags } = described(own, node, given);
   await client.query('DELETE FROM node_claims WHERE node_id = $1', [node.id]);
   await addToken(client, node.id, hash, now);
-  await client.query(
-    `UPDATE nodes SET machine = $2, site = coalesce(nullif($3, ''), site), tags = CASE WHEN $4::jsonb = '{}' THEN tags ELSE $4::jsonb END WHERE id = $1`,
-    [node.id, machine, site, JSON.stringify(tags)],
-  );
+  await client.query('UPDATE nodes SET machine = $2, site = $3, tags = $4 WHERE id = $1', [node.id, machine, site, JSON.stringify(tags)]);
   await setState(client, node.id, 'approved', now);
   await forgetEnded(client, node.id);
 }

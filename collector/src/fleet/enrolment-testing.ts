@@ -52,7 +52,12 @@ export interface EnrolmentWorld {
   clock: ManualClock;
   directory: FleetDirectory;
   /** What an administrator asks. */
-  ask: (method: 'GET' | 'POST' | 'DELETE', path: string, payload?: object, headers?: Record<string, string>) => Promise<LightMyRequestResponse>;
+  ask: (
+    method: 'GET' | 'POST' | 'DELETE',
+    path: string,
+    payload?: object,
+    headers?: Record<string, string>,
+  ) => Promise<LightMyRequestResponse>;
   /** A machine asks to be a node: the answer, or the problem. `bearer` is the secret that it shows. */
   enroll: (machine: Machine, name: string, more?: Partial<EnrollRequest>, bearer?: string) => Promise<EnrollAnswer | Problem>;
   /** The same in a word: `approved`, a reason for which it waits, or a problem's code. */
@@ -75,7 +80,10 @@ export interface EnrolmentWorldOptions {
 }
 
 /** One collector on the database; a second call is a second collector, or the same after a restart. */
-export async function enrolmentWorld({ database }: Pick<TestDatabase, 'database'>, options: EnrolmentWorldOptions = {}): Promise<EnrolmentWorld> {
+export async function enrolmentWorld(
+  { database }: Pick<TestDatabase, 'database'>,
+  options: EnrolmentWorldOptions = {},
+): Promise<EnrolmentWorld> {
   const { policy = 'approve', clock = new ManualClock(), log = createLog('test', 'silent') } = options;
   const publicUrl = options.publicUrl === undefined ? undefined : new URL(options.publicUrl);
   const enrolments = new EnrolmentStore(database);
@@ -87,7 +95,10 @@ export async function enrolmentWorld({ database }: Pick<TestDatabase, 'database'
     credentials: directory,
     routes(a) {
       fleetRoutes(a, { directory, store, enrolments, summarise });
-      a.post('/whoami', { config: { access: 'agent' }, handler: async ({ principal }) => ({ node: principal?.kind === 'agent' ? principal.node.name : '' }) });
+      a.post('/whoami', {
+        config: { access: 'agent' },
+        handler: async ({ principal }) => ({ node: principal?.kind === 'agent' ? principal.node.name : '' }),
+      });
       enrolmentRoutes(a, { directory, enrolments, policy, publicUrl, fingerprint: options.fingerprint, summarise, log });
     },
   });
@@ -118,7 +129,9 @@ export async function enrolmentWorld({ database }: Pick<TestDatabase, 'database'
       return 'code' in answer ? answer.code : (answer.reason ?? answer.state);
     },
     async token(more = {}) {
-      const { enrollment, string } = (await ask('POST', '/api/telemetry/enrollments', { url: 'http://collector.example:5000', ...more })).json<MadeEnrollment>();
+      const { enrollment, string } = (
+        await ask('POST', '/api/telemetry/enrollments', { url: 'http://collector.example:5000', ...more })
+      ).json<MadeEnrollment>();
       return { id: enrollment.id, token: parseEnrolment(string)!.token };
     },
     async step(name, what, payload) {

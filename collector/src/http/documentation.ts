@@ -19,6 +19,7 @@ const TAGS = [
   { name: 'health', description: 'The collector itself.' },
   { name: 'session', description: 'Signing in, for the console.' },
   { name: 'tokens', description: 'Credentials of programs.' },
+  { name: 'enrolment', description: 'How machines become nodes.' },
   { name: 'agents', description: 'What agents speak. Versioned in its path; fields are added and never changed.' },
 ];
 

@@ -112,6 +112,7 @@ export class FleetOverview {
       uptimeSeconds: figures.uptimeSeconds ?? null,
       postgres: live === undefined ? [] : this.#postgres(live, isCurrent),
       ...(postgresFound > 0 ? { postgresFound } : {}),
+      ...(record.claim ? { claim: record.claim } : {}),
     };
   }
 

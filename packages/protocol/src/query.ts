@@ -68,6 +68,7 @@ export const OverviewNode = Type.Object({
       description: 'PostgreSQL servers of its machine that its agent found and does not watch; left out when there is none.',
     }),
   ),
+  claim: Type.Optional(Claim),
 });
 export type OverviewNode = Static<typeof OverviewNode>;
 export const Overview = Type.Object({ at: Time, nodes: Type.Array(OverviewNode) });
