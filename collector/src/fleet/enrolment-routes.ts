@@ -23,9 +23,11 @@ import { Type, type Static } from 'typebox';
 import { hashToken, newToken } from '../http/token.ts';
 import type { FleetDirectory } from './directory.ts';
 import type { EnrolmentPolicy } from './enrolment-decision.ts';
-import { enrollmentState, type Enrollment, type EnrolmentOutcome, type EnrolmentStore } from './enrolment-store.ts';
+import type { EnrolmentOutcome } from './asking-store.ts';
+import type { EnrolmentStore } from './enrolment-store.ts';
 import type { NodeRecord } from './node.ts';
 import { storable, storableTags } from './storable.ts';
+import { enrollmentState, type Enrollment } from './token-store.ts';
 
 export interface EnrolmentRoutesOptions {
   directory: FleetDirectory;
