@@ -1,5 +1,5 @@
 /** The archives that nodes download, each made of the same bytes wherever it is made; a runtime's are taken from the cache. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Entry } from '../archive/entry.ts';
@@ -88,4 +88,13 @@ export async function agentEntries(root: string): Promise<{ version: string; ent
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
+}
+
+/** The source of the Windows service's program, which the installer compiles on the node: it travels with the agent, under the same signature. */
+export async function windowsHostEntries(root: string): Promise<Entry[]> {
+  const directory = join(root, 'installers/windows/host');
+  const names = (await readdir(directory)).filter((name) => name.endsWith('.cs'));
+  return Promise.all(
+    names.map(async (name) => ({ name: `host/${name}`, content: await readFile(join(directory, name)), executable: false })),
+  );
 }

@@ -6,7 +6,15 @@ import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promise
 import { join } from 'node:path';
 import { EXIT, OperationalFailure, codeOf } from '@tidemark/service';
 import { NODE_VERSION, PINNED_RUNTIMES, PLATFORMS, type Format, type Platform } from '../runtime/pinned.ts';
-import { agentEntries, makeRuntimeArchive, packEntries, runtimeArchive, type Packages, type RuntimeArchive } from './archives.ts';
+import {
+  agentEntries,
+  makeRuntimeArchive,
+  packEntries,
+  runtimeArchive,
+  windowsHostEntries,
+  type Packages,
+  type RuntimeArchive,
+} from './archives.ts';
 import type { Cache } from './cache.ts';
 import { Steps, type Progress } from './progress.ts';
 import { releaseFile, sumOf, sumRows, type FileSum } from './sums.ts';
@@ -42,8 +50,9 @@ export async function makeBundle(request: BundleRequest): Promise<BundledFile[]>
   const steps = new Steps(weight + platforms.length * WEIGHTS.fetch + WEIGHTS.agent, request.tell);
 
   const { version, entries } = await steps.step(WEIGHTS.agent, 'the agent', () => agentEntries(request.root));
+  const ofFormat = { 'tar.gz': entries, zip: [...entries, ...(await windowsHostEntries(request.root))] };
   for (const format of ['tar.gz', 'zip'] as const)
-    await put(out, `tidemark-agent-${version}.${format}`, await packEntries(entries, format));
+    await put(out, `tidemark-agent-${version}.${format}`, await packEntries(ofFormat[format], format));
   for (const platform of platforms) {
     await steps.step(WEIGHTS.fetch, `fetching Node.js ${NODE_VERSION} for ${platform}`, () => packages.get(PINNED_RUNTIMES[platform]));
   }
