@@ -115,6 +115,6 @@ export class StatusFile {
 function whatMatters({ uplink, spool, probes, postgres, discovered = [] }: AgentStatus): string {
   const failing = probes.filter((probe) => !probe.success).map((probe) => probe.name);
   const servers = postgres.map((server) => [server.instance, server.up, server.role]);
-  const { phase, detail, newAddress } = uplink;
-  return JSON.stringify([phase, detail, newAddress, spool.lost, spool.trouble, spool.reports > 1, failing, servers, discovered]);
+  const { phase, detail, newAddress, moveTrouble, server } = uplink;
+  return JSON.stringify([phase, detail, newAddress, moveTrouble, server, spool.lost, spool.trouble, spool.reports > 1, failing, servers, discovered]);
 }

@@ -7,6 +7,7 @@ import { EXIT, OperationalFailure } from '@tidemark/service';
 import { agentConfig, type AgentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
 import { holderOf } from '../spool/lock.ts';
 import { readStatus, type AgentStatus } from '../status.ts';
+import { approval } from './approval.ts';
 import { alignRows, duration, plural, printable } from './wording.ts';
 
 const TIMEOUT_SECONDS = 30;
@@ -145,8 +146,14 @@ function page(verdict: Verdict, config: AgentConfig, timeoutMs: number): string 
   const head =
     state === 'confirmed'
       ? `The collector at ${where} has confirmed a report of this node.`
-      : `This node waits to be approved: ${printable(uplink.detail)}\n${waitingWords(status)}`;
+      : [`"${printable(said.name)}" waits to be approved.`, ...waysToApprove(status)].join('\n');
   return `${head}\n\n${alignRows(rowsOf(status, config, said))}\n${notWatched(status)}`;
+}
+
+function waysToApprove({ uplink, spool }: AgentStatus): string[] {
+  const { claim, detail } = uplink;
+  const waiting = `  Until then its reports wait on this machine (${plural(spool.reports, 'report')} so far); nothing is lost.`;
+  return claim === undefined ? [`  ${printable(detail)}`, waiting] : [...approval(claim), waiting];
 }
 
 function waitingWords({ spool }: AgentStatus): string {

@@ -12,6 +12,7 @@ import { applicantOf } from '../enrolment/applicant.ts';
 import { enrol, pinAuthority, Refusal } from '../enrolment/enrol.ts';
 import type { Patience } from '../enrolment/exchange.ts';
 import { keepSecret, makeSecret, writeSecret } from '../enrolment/secret.ts';
+import { approval } from './approval.ts';
 import { printable } from './wording.ts';
 
 const TIMEOUT_SECONDS = 15;
@@ -122,31 +123,6 @@ function page(answer: EnrollAnswer, server: URL, secretFile: string, made: boole
   const lines =
     answer.state === 'approved'
       ? [`"${name}"${site} is a node of ${server.href}.`]
-      : [`"${name}"${site} waits to be approved.`, ...approval(answer)];
+      : [`"${name}"${site} waits to be approved.`, ...approval(answer), '  Until then its reports wait on this machine; nothing is lost.'];
   return `${[...lines, `Its secret is ${made ? 'new, and ' : ''}in ${secretFile} (mode 0600).`].join('\n')}\n`;
-}
-
-const REASONS = {
-  new: 'No node has this name yet.',
-  'same-machine': 'This machine is the node already, with another secret: it was installed anew.',
-  'clone-or-replacement':
-    'Another machine is the node of this name. Does this one replace it, or is it a copy that needs a name of its own?',
-};
-
-/** How a person lets a machine in. */
-export function approval({
-  reason,
-  machineCode,
-  approveCommand,
-  consoleUrl,
-}: Pick<EnrollAnswer, 'reason' | 'machineCode' | 'approveCommand' | 'consoleUrl'>): string[] {
-  return [
-    ...(reason === null ? [] : [`  ${REASONS[reason]}`]),
-    ...(machineCode === '' || machineCode === 'unknown'
-      ? []
-      : [`  This machine: ${printable(machineCode)} (the collector must show the same)`]),
-    ...(approveCommand === '' ? [] : [`  On the collector: ${printable(approveCommand)}`]),
-    ...(consoleUrl === '' ? [] : [`  In the console: ${printable(consoleUrl)}`]),
-    '  Until then its reports wait on this machine; nothing is lost.',
-  ];
 }

@@ -8,6 +8,7 @@ import { AGENT_OPTIONS, type AgentOptionValues, type Surroundings } from '../con
 import type { ConfigureFlags } from './configure.ts';
 import type { ConfirmFlags } from './confirm.ts';
 import type { EnrollFlags } from './enroll.ts';
+import type { RotateFlags } from './rotate.ts';
 
 export interface CommandContext {
   readonly version: string;
@@ -61,6 +62,18 @@ export function addInstalling(program: Command, context: CommandContext): void {
       say({ output: await enroll(values, flags, { ...context, file }), exitCode: EXIT.ok });
     });
   program
+    .command('rotate')
+    .description("replace this agent's secret; the old one holds until the new one was used")
+    .option('--config <file>', CONFIG)
+    .option('--secret-file <file>', 'file that holds the secret')
+    .option('--timeout <seconds>', 'how long to try where the collector cannot be reached (default 15)')
+    .option('--json', 'for programs')
+    .addHelpText('after', ROTATE_EXAMPLES)
+    .action(async ({ config, ...flags }: RotateFlags & { config?: string }) => {
+      const { rotate } = await import('./rotate.ts');
+      say({ output: await rotate(load(config).values, flags, context), exitCode: EXIT.ok });
+    });
+  program
     .command('confirm')
     .description('wait until the collector has confirmed a report of the running agent, and say what is watched')
     .option('--config <file>', CONFIG)
@@ -100,6 +113,12 @@ answer as a collector, 33 when it refuses this machine or this token.
 Examples:
   tidemark-agent enroll --secret-file /etc/tidemark/agent.token
   tidemark-agent enroll --secret-file /etc/tidemark/agent.token --token-file ./enrolment --json`;
+const ROTATE_EXAMPLES = `
+Exits like enroll. When it fails, the secret that was in the file is still there and still good.
+
+Examples:
+  tidemark-agent rotate --secret-file /etc/tidemark/agent.token && systemctl restart tidemark-agent
+  tidemark-agent rotate --secret-file /var/lib/tidemark/agent/token`;
 const CONFIRM_EXAMPLES = `
 Exits with 0 when a report is confirmed, and when the node waits to be approved (--json says which),
 31 when nothing was confirmed in time, 33 when the collector refuses the node.

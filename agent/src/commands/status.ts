@@ -56,7 +56,10 @@ export function troublesOf(written: AgentStatus, now: number): string[] {
     const detail = uplink.detail === '' ? 'no answer from the collector yet' : uplink.detail;
     troubles.push(`${uplink.phase.replaceAll('_', ' ')} since ${duration(now - uplink.since)}: ${detail}`);
   }
-  if (uplink.newAddress !== undefined) troubles.push(`the collector is moving to ${uplink.newAddress}: set server to that`);
+  if (uplink.newAddress !== undefined)
+    troubles.push(
+      `the collector is moving to ${uplink.newAddress}${uplink.moveTrouble === undefined ? '' : `, which does not take reports yet: ${printable(uplink.moveTrouble)}`}`,
+    );
   if (spool.trouble !== undefined) troubles.push(`reports are not on disk: ${spool.trouble}`);
   if (spool.lost > 0) troubles.push(`${plural(spool.lost, 'report')} lost since the start`);
   if (uplink.clockOffsetMs !== undefined && Math.abs(uplink.clockOffsetMs) > CLOCK_OFFSET_MS)
@@ -84,7 +87,8 @@ function statusPage(written: AgentStatus, troubles: readonly string[], now: numb
       name + (uplink.node === undefined ? '' : `, ${uplink.node.state}${uplink.node.site === '' ? '' : `, site ${uplink.node.site}`}`),
     ],
     ['agent', `${written.version}, process ${written.pid}, up ${duration(now - written.startedAt)}`],
-    ['collector', `${written.server}: ${uplink.phase.replaceAll('_', ' ')} since ${duration(now - uplink.since)}`],
+    ['collector', `${uplink.server ?? written.server}: ${uplink.phase.replaceAll('_', ' ')} since ${duration(now - uplink.since)}`],
+    ...(uplink.server === undefined || uplink.server === written.server ? [] : [['moved from', written.server] as [string, string]]),
     [
       'reports',
       `every ${duration(written.intervalSeconds * 1000)}; last taken ${ago(written.lastReportAt)}, last acknowledged ${ago(uplink.lastAcknowledgedAt)}`,

@@ -22,16 +22,18 @@ export interface Enrolment {
   readonly secret: string;
   /** The collector may know this secret already: it is shown as the credential, so that a new name renames. */
   readonly known: boolean;
+  /** The secret that is used so far, when `secret` is to replace it. */
+  readonly credential?: string | undefined;
   readonly string: EnrolmentString | undefined;
   readonly patience: Patience;
 }
 
 /** Asks until there is an answer or patience ends. Throws an OperationalFailure with the exit code of what went wrong. */
-export async function enrol({ server, route, applicant, secret, known, string, patience }: Enrolment): Promise<EnrollAnswer> {
+export async function enrol({ server, route, applicant, secret, known, credential, string, patience }: Enrolment): Promise<EnrollAnswer> {
   const token = string?.token;
   const request: EnrollRequest = { ...applicant, secretHash: hashOf(secret), ...(token === undefined ? {} : { token }) };
   return withConnections(server, route, async (connections) => {
-    const asked = await patiently(() => askOnce({ server, request, secret: known ? secret : undefined, connections }), patience);
+    const asked = await patiently(() => askOnce({ server, request, secret: known ? secret : credential, connections }), patience);
     if (asked.kind === 'answered') return asked.answer;
     throw new Refusal(asked.code, `The collector does not take this machine in: ${asked.detail}`);
   });

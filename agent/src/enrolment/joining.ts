@@ -30,6 +30,12 @@ export interface MembershipOptions {
   readonly log: Log;
 }
 
+/** The collector as this agent reaches it now, wherever it has moved to. Throws an OperationalFailure when none is known. */
+export function membershipServer(config: AgentConfig): Pick<Membership, 'server' | 'route'> {
+  const server = serverOf(config, undefined);
+  return { server, route: { ...config.route, caFile: caFileOf(config, server, undefined) } };
+}
+
 /** Finds out as what this agent reports, and to whom. Its data directory must be there. Throws an OperationalFailure when that cannot be told. */
 export function membershipOf({ config, applicant, log }: MembershipOptions): Membership {
   const { dataDir, tokenFile } = config;
