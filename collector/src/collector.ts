@@ -41,6 +41,7 @@ import { healthRoutes } from './health/routes.ts';
 import { AdminToken } from './http/admin-token.ts';
 import { consoleFiles } from './http/console-files.ts';
 import { ensureListenable, listenOn, type ListenAddress } from './http/listen.ts';
+import { prefixOf, refuseAmbiguousPrefix } from './http/prefix.ts';
 import { buildServer } from './http/server.ts';
 import { machineNames, plainHttpWarning } from './http/tls-names.ts';
 import { NO_TLS, localTrust, openTls, type CollectorTls, type LocalTrust } from './http/tls.ts';
@@ -329,11 +330,13 @@ export function addRoutes(
   channelRoutes(app, { notifier: alerting.notifier });
   eventRoutes(app, { hub });
   settingsRoutes(app, { ...options.settings, clock, store: new SettingsStore(database), reload: () => alerting.reload() });
-  runbookRoutes(app, options.runbooksDir);
+  const prefix = prefixOf(options.downloads.publicUrl);
+  runbookRoutes(app, options.runbooksDir, prefix);
   grafanaRoutes(app, options);
   const authority = tls.caPem === undefined ? undefined : { pem: tls.caPem, fingerprint: tls.fingerprint! };
   downloadRoutes(app, { ...options.downloads, baseUrl: options.baseUrl, authority });
-  consoleFiles(app, options.consoleDir);
+  consoleFiles(app, options.consoleDir, prefix);
+  refuseAmbiguousPrefix(app, prefix);
 }
 
 type Watched = Pick<Parts, 'clock' | 'database' | 'directory' | 'view' | 'replication'> & { writer: ReportWriter };

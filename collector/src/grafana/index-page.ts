@@ -14,13 +14,16 @@ const escaped = (text: string): string =>
 
 /** The links are relative to this server, so that a signed-in browser takes its session along; `base` is for what is pasted elsewhere. */
 export function indexPage(dashboards: readonly DashboardEntry[], provisioning: readonly string[], base: string): string {
+  const prefix = new URL(base).pathname.replace(/\/+$/, '');
   const rows = dashboards
     .map(
       ({ name, title, description, source }) =>
-        `<tr><td><a href="/grafana/dashboards/${name}.json" download="tidemark-${name}.json">${escaped(title)}</a></td><td>${escaped(source)}</td><td>${escaped(description)}</td></tr>`,
+        `<tr><td><a href="${prefix}/grafana/dashboards/${name}.json" download="tidemark-${name}.json">${escaped(title)}</a></td><td>${escaped(source)}</td><td>${escaped(description)}</td></tr>`,
     )
     .join('\n');
-  const files = provisioning.map((path) => `<li><a href="${path}">${path.replace('/grafana/provisioning/', '')}</a></li>`).join('\n');
+  const files = provisioning
+    .map((path) => `<li><a href="${prefix}${path}">${path.replace('/grafana/provisioning/', '')}</a></li>`)
+    .join('\n');
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -28,11 +31,11 @@ export function indexPage(dashboards: readonly DashboardEntry[], provisioning: r
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>Grafana dashboards · Tidemark</title>
-<link rel="icon" type="image/svg+xml" href="/favicon.svg">
-<link rel="stylesheet" href="/runbooks/page.css">
+<link rel="icon" type="image/svg+xml" href="${prefix}/favicon.svg">
+<link rel="stylesheet" href="${prefix}/runbooks/page.css">
 </head>
 <body>
-<nav aria-label="Console"><a href="/">Console</a> <a href="/api/docs">API</a></nav>
+<nav aria-label="Console"><a href="${prefix}/">Console</a> <a href="${prefix}/api/docs">API</a></nav>
 <main>
 <h1>Grafana dashboards</h1>
 <p>To bring one in by hand: save it, then in Grafana <em>Dashboards → New → Import</em>.</p>
@@ -43,7 +46,7 @@ ${rows === '' ? '<p>This installation has none.</p>' : `<table><thead><tr><th>Da
 ${files}
 </ul>
 <h2>Alerts</h2>
-<p>The rules in force, for Prometheus to judge as well: <a href="/prometheus/rules.yml">/prometheus/rules.yml</a></p>
+<p>The rules in force, for Prometheus to judge as well: <a href="${prefix}/prometheus/rules.yml">/prometheus/rules.yml</a></p>
 <h2>By script</h2>
 <pre><code>curl -fsS -H @HEADER_FILE ${escaped(base)}/grafana/dashboards/fleet.json -o fleet.json</code></pre>
 <p>HEADER_FILE holds one line, <code>Authorization: Bearer TOKEN</code>; a token: <code>tidemark-collector tokens add grafana --role read</code>.</p>

@@ -8,6 +8,7 @@ import type { Clock } from '@tidemark/service';
 import type { NodeRecord } from '../fleet/node.ts';
 import type { AdminToken } from './admin-token.ts';
 import { NodeRates } from './node-rates.ts';
+import { prefixOf } from './prefix.ts';
 import { SESSION_COOKIE, SESSION_IDLE_MS, openSession, renewed, sealSession, type Session } from './session.ts';
 
 export type Access = 'public' | 'agent' | 'read' | 'admin';
@@ -177,9 +178,12 @@ export function requireSameOrigin(request: FastifyRequest, publicUrl: URL | unde
     throw new ProblemError('origin_foreign', "This request came from another site's page.");
 }
 
+/** Below a path, what else stands on the host is not shown the session. */
+export const cookiePath = (publicUrl: URL | undefined): string => prefixOf(publicUrl) || '/';
+
 export function setSessionCookie(reply: FastifyReply, session: Session, { adminToken, publicUrl }: AuthenticateOptions): void {
   void reply.setCookie(SESSION_COOKIE, sealSession(session, adminToken.sessionKey()), {
-    path: '/',
+    path: cookiePath(publicUrl),
     httpOnly: true,
     sameSite: 'strict',
     secure: isHttps(publicUrl) || reply.request.protocol === 'https',

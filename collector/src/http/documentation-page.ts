@@ -1,15 +1,16 @@
 /** The page at /api/docs: reads /api/openapi.json and shows it, with no library and no request to anywhere else. Everything is put in as text, never as HTML. */
 
-export const DOCUMENTATION_PAGE = `<!doctype html>
+/** @param prefix the path below which browsers find this collector, or empty. */
+export const documentationPage = (prefix: string): string => `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
 <title>Tidemark API</title>
-<link rel="icon" type="image/svg+xml" href="/favicon.svg">
-<link rel="stylesheet" href="/api/docs/page.css">
-<script src="/api/docs/page.js" type="module"></script>
+<link rel="icon" type="image/svg+xml" href="${prefix}/favicon.svg">
+<link rel="stylesheet" href="${prefix}/api/docs/page.css">
+<script src="${prefix}/api/docs/page.js" type="module"></script>
 </head>
 <body>
 <nav aria-label="Operations"></nav>
@@ -56,6 +57,8 @@ a { color: var(--accent); }
 `;
 
 export const DOCUMENTATION_SCRIPT = `
+/** Wherever this collector stands: this file is at api/docs/page.js below it. */
+const at = (path) => new URL('../../' + path, import.meta.url).pathname;
 const make = (tag, { text, ...attributes } = {}, ...children) => {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -119,7 +122,7 @@ function operation(path, method, op) {
 
 function show(api) {
   const [nav, main] = [document.querySelector('nav'), document.querySelector('main')];
-  main.replaceChildren(make('h1', { text: api.info.title + ' API ' + api.info.version }), make('p', { class: 'muted', text: api.info.description }), make('p', {}, make('a', { href: '/api/openapi.json', text: 'openapi.json' })));
+  main.replaceChildren(make('h1', { text: api.info.title + ' API ' + api.info.version }), make('p', { class: 'muted', text: api.info.description }), make('p', {}, make('a', { href: at('api/openapi.json'), text: 'openapi.json' })));
   for (const { name, description } of api.tags) {
     const operations = Object.entries(api.paths).flatMap(([path, methods]) => Object.entries(methods).filter(([, op]) => op.tags.includes(name)).map(([method, op]) => ({ path, method, op })));
     if (operations.length === 0) continue;
@@ -133,8 +136,8 @@ function show(api) {
 
 const said = (...parts) => document.querySelector('main').replaceChildren(make('h1', { text: 'Tidemark API' }), make('p', {}, ...parts));
 try {
-  const answer = await fetch('/api/openapi.json', { credentials: 'same-origin' });
-  if (answer.status === 401) said(make('a', { href: '/', text: 'Sign in' }), ' first, then come back to this page.');
+  const answer = await fetch(at('api/openapi.json'), { credentials: 'same-origin' });
+  if (answer.status === 401) said(make('a', { href: at(''), text: 'Sign in' }), ' first, then come back to this page.');
   else if (answer.ok) show(await answer.json());
   else said('The collector answers with ' + answer.status + '.');
 } catch (error) {

@@ -3,7 +3,7 @@ import type { FastifyDynamicSwaggerOptions } from '@fastify/swagger';
 import { Problem } from '@tidemark/protocol';
 import type { FastifyInstance, FastifySchema } from 'fastify';
 import { accessOf, type Access } from './authenticate.ts';
-import { DOCUMENTATION_PAGE, DOCUMENTATION_SCRIPT, DOCUMENTATION_STYLE } from './documentation-page.ts';
+import { DOCUMENTATION_SCRIPT, DOCUMENTATION_STYLE, documentationPage } from './documentation-page.ts';
 
 const TAGS = [
   { name: 'fleet', description: 'Nodes, and how they are now.' },
@@ -92,14 +92,14 @@ function modernTuples<T>(part: T): T {
 }
 
 /** For those who may read: nothing about the collector is told to anybody else. */
-function routes(app: FastifyInstance): void {
+function routes(app: FastifyInstance, prefix: string): void {
   const options = { config: { access: 'read' as const }, schema: { hide: true } };
   app.get('/api/openapi.json', {
     ...options,
     handler: async (_, reply) => reply.type('application/json; charset=utf-8').send(JSON.stringify(app.swagger())),
   });
   const files: [string, string, string][] = [
-    ['/api/docs', 'text/html; charset=utf-8', DOCUMENTATION_PAGE],
+    ['/api/docs', 'text/html; charset=utf-8', documentationPage(prefix)],
     ['/api/docs/page.js', 'text/javascript; charset=utf-8', DOCUMENTATION_SCRIPT],
     ['/api/docs/page.css', 'text/css; charset=utf-8', DOCUMENTATION_STYLE],
   ];

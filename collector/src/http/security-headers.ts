@@ -20,8 +20,11 @@ const CONTENT_SECURITY_POLICY = [
 /** Not for subdomains: what else runs below this name is not for the collector to decide. */
 const YEAR_SECONDS = 31_536_000;
 
-/** Headers of every answer but those to agents. `https`: people reach the collector that way, and browsers are to stay with it. */
-export function securityHeaders(https: boolean): Readonly<Record<string, string>> {
+/**
+ * Headers of every answer but those to agents. `https`: people reach the collector that way, and browsers are to stay with it.
+ * `sharesHost`: it stands below a path, and how the rest of the host is reached is not for the collector to decide either.
+ */
+export function securityHeaders(https: boolean, sharesHost: boolean): Readonly<Record<string, string>> {
   return {
     'content-security-policy': CONTENT_SECURITY_POLICY,
     'cross-origin-resource-policy': 'same-origin',
@@ -35,7 +38,7 @@ export function securityHeaders(https: boolean): Readonly<Record<string, string>
     // These only mean something on https, and browsers complain about them on http.
     ...(https
       ? {
-          'strict-transport-security': `max-age=${YEAR_SECONDS}`,
+          ...(sharesHost ? {} : { 'strict-transport-security': `max-age=${YEAR_SECONDS}` }),
           'cross-origin-opener-policy': 'same-origin',
           'origin-agent-cluster': '?1',
         }

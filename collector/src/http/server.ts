@@ -18,6 +18,7 @@ import { accessOf, authenticate, isHttps, type AuthenticateOptions } from './aut
 import { jsonBodies } from './body.ts';
 import { answerBrokenRequest } from './broken-request.ts';
 import { documentation } from './documentation.ts';
+import { prefixOf, withoutPrefix } from './prefix.ts';
 import { problemReplies, unroutable } from './problem-reply.ts';
 import { securityHeaders } from './security-headers.ts';
 import { sessionRoutes } from './session-routes.ts';
@@ -46,12 +47,14 @@ const KEEP_ALIVE_MS = 650_000;
 /** Builds the server with what every route shares. Routes are added by the caller, before `ready`. */
 export async function buildServer(options: ServerOptions): Promise<FastifyInstance> {
   const loggerInstance: FastifyBaseLogger = options.log;
+  const prefix = prefixOf(options.publicUrl);
   const https = options.tls === undefined ? undefined : httpsFactory(options.tls);
   const app: FastifyInstance = Fastify({
     loggerInstance,
     ...(https === undefined ? {} : { serverFactory: https.factory }),
     logController: new LogController({ disableRequestLogging: true }),
     trustProxy: false,
+    rewriteUrl: ({ url = '/' }) => withoutPrefix(url, prefix),
     bodyLimit: LIMITS.bodyBytes,
     // What comes slower than this is cut: a slow client must not hold a connection for ever.
     http: { headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS, connectionsCheckingInterval: TIMEOUT_CHECK_MS },
@@ -69,7 +72,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
   problemReplies(app);
   jsonBodies(app);
   await app.register(cookie);
-  setHeaders(app, securityHeaders(isHttps(options.publicUrl)));
+  setHeaders(app, securityHeaders(isHttps(options.publicUrl), prefix !== ''));
   refuseWhileClosing(app);
   if (https !== undefined) app.addHook('preClose', (done) => (https.dropUnspoken(), done()));
   if (options.tls?.clientsAreAsked) askForCertificates(app, options.tls);
@@ -84,7 +87,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     });
   }
   sessionRoutes(app, options);
-  documentation.routes(app);
+  documentation.routes(app, prefix);
   return app;
 }
 

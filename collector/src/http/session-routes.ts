@@ -2,7 +2,7 @@
 import { Type } from 'typebox';
 import type { FastifyInstance } from 'fastify';
 import { ProblemError } from '@tidemark/protocol';
-import { requireSameOrigin, setSessionCookie, type AuthenticateOptions } from './authenticate.ts';
+import { cookiePath, requireSameOrigin, setSessionCookie, type AuthenticateOptions } from './authenticate.ts';
 import { SESSION_COOKIE, newSession } from './session.ts';
 
 const SignIn = Type.Object({ token: Type.String({ minLength: 1, maxLength: 200 }) });
@@ -37,6 +37,10 @@ export function sessionRoutes(app: FastifyInstance, options: AuthenticateOptions
   app.delete('/api/session', {
     config: { access: 'read' },
     schema: { tags: ['session'], summary: 'Sign out', response: { 204: Type.Null() } },
-    handler: async (_, reply) => reply.clearCookie(SESSION_COOKIE, { path: '/' }).code(204).send(null),
+    handler: async (_, reply) =>
+      reply
+        .clearCookie(SESSION_COOKIE, { path: cookiePath(options.publicUrl) })
+        .code(204)
+        .send(null),
   });
 }

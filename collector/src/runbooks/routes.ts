@@ -16,8 +16,8 @@ interface Runbook {
   html: string;
 }
 
-/** Reads every runbook below `directory`. A directory that is not there has none. */
-export function readRunbooks(directory: string): Map<string, Runbook> {
+/** Reads every runbook below `directory`. A directory that is not there has none. Links begin with `prefix`. */
+export function readRunbooks(directory: string, prefix = ''): Map<string, Runbook> {
   let files: string[];
   try {
     files = readdirSync(directory).toSorted();
@@ -29,7 +29,10 @@ export function readRunbooks(directory: string): Map<string, Runbook> {
   // Links between the documents: a neighbour is a page here, everything else stands in the repository alone.
   const local = (markdown: string): string =>
     markdown
-      .replace(/\]\(([a-z0-9-]+)\.md(#[^)]*)?\)/g, (_, name: string, hash: string | undefined) => `](/runbooks/${name}${hash ?? ''})`)
+      .replace(
+        /\]\(([a-z0-9-]+)\.md(#[^)]*)?\)/g,
+        (_, name: string, hash: string | undefined) => `](${prefix}/runbooks/${name}${hash ?? ''})`,
+      )
       .replace(/\[([^\]]*)\]\((?!\/|https?:|#)[^)]*\)/g, '$1');
   return new Map(
     names.map((name) => {
@@ -42,18 +45,18 @@ export function readRunbooks(directory: string): Map<string, Runbook> {
 
 const escaped = (text: string): string => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 
-function page(title: string, body: string): string {
+function page(title: string, body: string, prefix: string): string {
   return `<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${escaped(title)} · Tidemark</title>
-<link rel="icon" type="image/svg+xml" href="/favicon.svg">
-<link rel="stylesheet" href="/runbooks/page.css">
+<link rel="icon" type="image/svg+xml" href="${prefix}/favicon.svg">
+<link rel="stylesheet" href="${prefix}/runbooks/page.css">
 </head>
 <body>
-<nav aria-label="Console"><a href="/">Console</a> <a href="/alerts">Alerts</a> <a href="/runbooks/">All runbooks</a></nav>
+<nav aria-label="Console"><a href="${prefix}/">Console</a> <a href="${prefix}/alerts">Alerts</a> <a href="${prefix}/runbooks/">All runbooks</a></nav>
 <main>
 ${body}
 </main>
@@ -62,9 +65,10 @@ ${body}
 `;
 }
 
-export function runbookRoutes(app: FastifyInstance, directory: string): void {
-  const runbooks = readRunbooks(directory);
-  const list = [...runbooks].map(([name, { title }]) => `<li><a href="/runbooks/${name}">${escaped(title)}</a></li>`).join('\n');
+/** @param prefix the path below which browsers find this collector, or empty. */
+export function runbookRoutes(app: FastifyInstance, directory: string, prefix = ''): void {
+  const runbooks = readRunbooks(directory, prefix);
+  const list = [...runbooks].map(([name, { title }]) => `<li><a href="${prefix}/runbooks/${name}">${escaped(title)}</a></li>`).join('\n');
   const shared = { config: { access: 'public' as const }, schema: { hide: true } };
   app.get('/runbooks/page.css', {
     ...shared,
@@ -72,14 +76,14 @@ export function runbookRoutes(app: FastifyInstance, directory: string): void {
   });
   app.get('/runbooks', {
     ...shared,
-    handler: (_, reply) => reply.type('text/html; charset=utf-8').send(page('Runbooks', `<h1>Runbooks</h1>\n<ul>\n${list}\n</ul>`)),
+    handler: (_, reply) => reply.type('text/html; charset=utf-8').send(page('Runbooks', `<h1>Runbooks</h1>\n<ul>\n${list}\n</ul>`, prefix)),
   });
   app.get<{ Params: { name: string } }>('/runbooks/:name', {
     ...shared,
     handler: (request, reply) => {
       const runbook = runbooks.get(request.params.name);
       if (runbook === undefined) throw new ProblemError('not_found', 'There is no such runbook. All of them: /runbooks/');
-      return reply.type('text/html; charset=utf-8').send(page(runbook.title, runbook.html));
+      return reply.type('text/html; charset=utf-8').send(page(runbook.title, runbook.html, prefix));
     },
   });
 }
