@@ -135,6 +135,42 @@ describe('databaseUrl', () => {
   });
 });
 
+describe('tls', () => {
+  test.each<[string, string[]]>([
+    ['tls: files\n', ['FILE:1: tls: files needs a certificate and its key; tlsCert and tlsKey are not set']],
+    ['tls: files\ntlsCert: /c\n', ['FILE:1: tls: files needs a certificate and its key; tlsKey is not set']],
+    ['tlsCert: /c\n', ['FILE:1: tlsCert: does nothing with tls: off; set tls: files, or leave this out']],
+    [
+      'tls: self-made\ntlsCert: /c\ntlsKey: /k\n',
+      [
+        'FILE:2: tlsCert: does nothing with tls: self-made; set tls: files, or leave this out',
+        'FILE:3: tlsKey: does nothing with tls: self-made; set tls: files, or leave this out',
+      ],
+    ],
+    ['tlsClientCa: /ca\n', ['FILE:1: tlsClientCa: does nothing with tls: off; set tls: files or tls: self-made, or leave this out']],
+    [
+      'tls: files\ntlsCert: /c\ntlsKey: /k\ntlsNames: [a.example]\n',
+      ['FILE:4: tlsNames: does nothing with tls: files; set tls: self-made, or leave this out'],
+    ],
+    ['tls: on\n', ['FILE:1: tls: must be off, files or self-made (got "on")']],
+    [
+      'tls: self-made\ntlsNames: [a.example, "a b"]\n',
+      ['FILE:2: tlsNames: item 2 must be a host name or an address, for example monitor.example (got "a b")'],
+    ],
+  ])('%j is told what is wrong with it', (file, expected) => {
+    expect(mistakes({ file })).toEqual(expected);
+  });
+
+  test.each([
+    'tls: self-made\n',
+    'tls: files\ntlsCert: /c\ntlsKey: /k\ntlsClientCa: /ca\n',
+    'tls: self-made\ntlsNames: ["*.example", "10.0.0.1", "::1"]\n',
+    'tls: off\n',
+  ])('%j is right', (file) => {
+    expect(load({ file }).values.tls).toMatch(/^(off|files|self-made)$/);
+  });
+});
+
 test('every mistake at once, with its place', () => {
   expect(
     mistakes({

@@ -47,8 +47,9 @@ function onlyWith(option: string, kinds: readonly string[]): NonNullable<OptionD
   return (values) => {
     const given = values[option];
     const { tls } = values;
-    if (given === undefined || (Array.isArray(given) && given.length === 0) || tls === undefined || kinds.includes(String(tls))) return [];
-    return [{ path: [], text: `does nothing with tls: ${String(tls)}; set tls: ${kinds.join(' or tls: ')}, or leave this out` }];
+    const isGiven = given !== undefined && !(Array.isArray(given) && given.length === 0);
+    if (!isGiven || typeof tls !== 'string' || kinds.includes(tls)) return [];
+    return [{ path: [], text: `does nothing with tls: ${tls}; set tls: ${kinds.join(' or tls: ')}, or leave this out` }];
   };
 }
 

@@ -240,7 +240,6 @@ function writeKey(file: string, pem: string): void {
 
 /** Restored from a backup, or copied: nobody but the owner has any business in it. */
 function readPrivately(file: string): string {
-  // eslint-disable-next-line no-bitwise
   if (process.platform !== 'win32' && (statSync(file).mode & 0o077) !== 0) chmodSync(file, 0o600);
   return readFileSync(file, 'utf8');
 }

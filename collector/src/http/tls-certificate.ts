@@ -75,7 +75,6 @@ export interface LeafOptions extends Period {
 export function authorityCertificate(options: AuthorityOptions): string {
   return certificate(options, options.name, options.publicKey, options, [
     extension(id_ce_basicConstraints, new BasicConstraints({ cA: true, pathLenConstraint: 0 }), true),
-    // eslint-disable-next-line no-bitwise
     extension(id_ce_keyUsage, new KeyUsage(KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign), true),
     extension(id_ce_subjectKeyIdentifier, new SubjectKeyIdentifier(keyIdentifier(options.publicKey))),
   ]);

@@ -118,7 +118,6 @@ const subjectOf = (certificate: X509Certificate): string =>
 /** Whether others than the owner and its group may read a file. */
 export function isReadableByAll(file: string): boolean {
   try {
-    // eslint-disable-next-line no-bitwise
     return process.platform !== 'win32' && (statSync(file).mode & 0o004) !== 0;
   } catch {
     return false;

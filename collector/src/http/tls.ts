@@ -2,8 +2,9 @@
  * HTTPS of the collector: which certificate it shows, when that changes, and what clients that have to show one of their own have
  * shown. A change is taken up by new connections; those that are open go on, but for agents whose authority counts no more.
  */
+import type { X509Certificate } from 'node:crypto';
 import type { Server } from 'node:https';
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
 import { TLSSocket, type SecureContextOptions, type TlsOptions } from 'node:tls';
 import type { Clock, Log } from '@tidemark/service';
 import { SelfMadeCertificate, authorityFile } from './tls-authority.ts';
@@ -208,7 +209,7 @@ export class ServedTls implements CollectorTls {
     const { leaf } = this.#served;
     if (tlsKey !== undefined && isReadableByAll(tlsKey))
       log.warn({ file: tlsKey }, 'TLS: every user of this machine can read the private key: chmod 640');
-    if (publicHost !== undefined && leaf.checkHost(publicHost) === undefined && leaf.checkIP(publicHost) === undefined)
+    if (publicHost !== undefined && !isFor(leaf, publicHost))
       log.warn(
         { names: leaf.subjectAltName, publicUrl: publicHost },
         'TLS: the certificate is not for the name in --public-url: who connects by it will refuse it',
@@ -217,3 +218,8 @@ export class ServedTls implements CollectorTls {
 }
 
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
+/** `host` as a URL has it. */
+function isFor(certificate: X509Certificate, host: string): boolean {
+  const bare = host.replace(/^\[(.*)\]$/, '$1');
+  return (isIP(bare) === 0 ? certificate.checkHost(bare) : certificate.checkIP(bare)) !== undefined;
+}
