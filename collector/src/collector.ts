@@ -227,6 +227,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
     credentials: directory,
     adminToken,
     clock,
+    trustedProxies: config.trustedProxies,
     publicUrl,
     tls,
     onAnswered: ({ method, routeOptions }, status, seconds) => {

@@ -29,6 +29,12 @@ function isListenAddress(text: string): boolean {
   return matched !== undefined && (v6 === undefined || isIP(v6) === 6) && Number(port) <= 65_535;
 }
 
+function isAddressOrNetwork(text: string): boolean {
+  const [, address, bits] = /^([0-9a-fA-F:.]+)(?:\/([0-9]{1,3}))?$/.exec(text) ?? [];
+  const family = isIP(address ?? '');
+  return family !== 0 && (bits === undefined || Number(bits) <= (family === 4 ? 32 : 128));
+}
+
 /** An address without a user, a query or a fragment: links are made by adding to it. */
 function isBaseUrl(text: string): boolean {
   return /^https?:\/\/[^/?#@\s]+(\/[^?#\s]*)?$/.test(text) && URL.canParse(text);
@@ -76,6 +82,16 @@ export const collectorOptions = declareOptions({
     schema: Type.Refine(Type.String({ wanted: 'an http:// or https:// address, for example https://monitor.example' }), isBaseUrl),
     description: 'what this collector is called from outside: the only address that is ever put into links and commands',
     value: 'url',
+  },
+  trustedProxies: {
+    schema: Type.Array(
+      Type.Refine(Type.String({ wanted: 'an address or a network, for example 127.0.0.1 or 10.0.0.0/8' }), isAddressOrNetwork),
+      { maxItems: 50 },
+    ),
+    description: 'addresses of reverse proxies in front, whose X-Forwarded-For and X-Forwarded-Proto are believed',
+    value: 'address',
+    list: true,
+    default: [],
   },
   enrollment: {
     schema: Type.Union([Type.Literal('open'), Type.Literal('approve'), Type.Literal('token')], { wanted: 'open, approve or token' }),

@@ -42,8 +42,8 @@ export interface DownloadRoutesOptions {
 
 const BASE = '/documentation/downloads';
 const CA = 'ca.pem';
-/** People save a script without looking at the status: it is worth waiting for, but no longer than proxies do. */
-const WAITS = { scriptMs: 50_000, fileMs: 2_000 };
+/** People save a script without looking at the status: it is worth waiting for, but less long than proxies wait (HAProxy on Debian: 50 s). */
+const WAITS = { scriptMs: 40_000, fileMs: 2_000 };
 const RETRY_SECONDS = 5;
 const TEXT = 'text/plain; charset=utf-8';
 

@@ -80,6 +80,27 @@ describe('the server', () => {
   });
 });
 
+describe('who asked', () => {
+  const asked = async (trustedProxies: string[], remoteAddress: string): Promise<string> => {
+    const { app } = await testServer({
+      trustedProxies,
+      routes: (a) => void a.get('/who', { config: { access: 'public' }, handler: async ({ ip, protocol }) => `${protocol} ${ip}` }),
+    });
+    const headers = { 'x-forwarded-for': '198.51.100.7, 203.0.113.9', 'x-forwarded-proto': 'https' };
+    return (await app.inject({ url: '/who', headers, remoteAddress })).body;
+  };
+
+  test('is who connects, whatever is claimed', async () => {
+    expect(await asked([], '127.0.0.1')).toBe('http 127.0.0.1');
+    expect(await asked(['192.0.2.0/24'], '127.0.0.1')).toBe('http 127.0.0.1');
+  });
+
+  test('is whom a trusted proxy names last, and not what its client claims before', async () => {
+    expect(await asked(['192.0.2.0/24'], '192.0.2.1')).toBe('https 203.0.113.9');
+    expect(await asked(['192.0.2.1', '203.0.113.9'], '192.0.2.1')).toBe('https 198.51.100.7');
+  });
+});
+
 test('a prefix that begins like an address of its own is refused', async () => {
   const { app } = await testServer();
   for (const prefix of ['/api', '/api/tidemark', '/things', '/read'])

@@ -31,6 +31,8 @@ export interface ServerOptions extends AuthenticateOptions {
   version: string;
   /** HTTPS is spoken with it; without it plain HTTP. */
   tls?: ServedTls | undefined;
+  /** Addresses and networks whose word is taken for where a request came from. */
+  trustedProxies?: readonly string[] | undefined;
   /** Called after each answer, with what a metric wants to know. */
   onAnswered?: (request: FastifyRequest, status: number, seconds: number) => void;
 }
@@ -53,7 +55,7 @@ export async function buildServer(options: ServerOptions): Promise<FastifyInstan
     loggerInstance,
     ...(https === undefined ? {} : { serverFactory: https.factory }),
     logController: new LogController({ disableRequestLogging: true }),
-    trustProxy: false,
+    trustProxy: options.trustedProxies === undefined || options.trustedProxies.length === 0 ? false : [...options.trustedProxies],
     rewriteUrl: ({ url = '/' }) => withoutPrefix(url, prefix),
     bodyLimit: LIMITS.bodyBytes,
     // What comes slower than this is cut: a slow client must not hold a connection for ever.
