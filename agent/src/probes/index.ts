@@ -19,6 +19,7 @@ import { systemProbe } from './system.ts';
 import { windowsDiskProbe } from './windows/disk.ts';
 import { listFixedDrives } from './windows/drives.ts';
 import { createHostLink, type HostLink } from './windows/host-link.ts';
+import { windowsFacts } from './windows/machine.ts';
 import { windowsMemoryProbe } from './windows/memory.ts';
 import { windowsNetworkProbe } from './windows/network.ts';
 import { windowsServicesProbe } from './windows/services.ts';
@@ -69,7 +70,12 @@ export function createProbes(options: ProbeOptions): Probe[] {
           portableSystemProbe(portable),
           ...(platform === 'win32' ? windowsProbes(host) : []),
         ];
-  return [...ofPlatform, selfProbe(options), inventoryProbe({ platform, procfs, sysfs }), ...(options.extra ?? [])];
+  return [
+    ...ofPlatform,
+    selfProbe(options),
+    inventoryProbe({ platform, procfs, sysfs, foreignFacts: platform === 'win32' ? () => windowsFacts(host) : undefined }),
+    ...(options.extra ?? []),
+  ];
 }
 
 /** All by the service host, so that none starts a child process. */

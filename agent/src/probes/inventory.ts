@@ -1,7 +1,7 @@
 /**
  * What this machine is, observed at the start and once a day. On Linux it reads os-release, DMI and /proc itself:
  * systeminformation would start a dozen child processes and leave megabytes of its code behind, for nothing that
- * these files do not say. On Windows and macOS, which have no such files, it is loaded when first needed.
+ * these files do not say. On macOS, and on Windows without its service host, it is loaded when first needed.
  */
 import { readlinkSync } from 'node:fs';
 import os from 'node:os';
@@ -169,20 +169,25 @@ const HYPERVISORS: readonly [word: string, technology: string][] = [
   ['virtual machine', 'microsoft'],
 ];
 
+/** The technology that the vendor's and product's names betray, if any. */
+export function hypervisorIn({ vendor, product }: Inventory['hardware']): string | undefined {
+  const names = `${vendor ?? ''} ${product ?? ''}`.toLowerCase();
+  return HYPERVISORS.find(([word]) => names.includes(word))?.[1];
+}
+
 function machineOf(sysfs: string, { vendor, product }: Inventory['hardware'], cpuinfo: string): Virtualisation {
   const xen = textOf(join(sysfs, 'hypervisor/type'))?.trim();
   if (xen) return { kind: 'vm', technology: xen };
   const virtual = /^flags\s*:.*\bhypervisor\b/m.test(cpuinfo);
-  const names = `${vendor ?? ''} ${product ?? ''}`.toLowerCase();
-  const known = HYPERVISORS.find(([word]) => names.includes(word));
+  const known = hypervisorIn({ vendor, product });
   // Cloud providers put their name on whole machines too ("i3.metal"): there the CPU does not tell of a hypervisor.
-  if (known !== undefined && (virtual || !/^flags\s*:/m.test(cpuinfo))) return { kind: 'vm', technology: known[1] };
+  if (known !== undefined && (virtual || !/^flags\s*:/m.test(cpuinfo))) return { kind: 'vm', technology: known };
   if (virtual) return { kind: 'vm', technology: null };
   return { kind: vendor === null && !/^flags\s*:/m.test(cpuinfo) ? 'unknown' : 'none', technology: null };
 }
 
 /** May start child processes: it runs once a day, and never on Linux. Each question may fail alone. */
-async function askSysteminformation(): Promise<PlatformFacts> {
+export async function askSysteminformation(): Promise<PlatformFacts> {
   const { default: si } = await import('systeminformation');
   const [system, osInfo, cpu] = await Promise.all([
     si.system().catch(() => undefined),

@@ -1,12 +1,19 @@
 /**
  * One agent per data directory: a file that names the process that has it. A file left behind by a process
- * that is gone, or whose id now belongs to another, does not count.
+ * that is gone, or whose id now belongs to another, does not count. Where nothing tells that a process id is another's by now
+ * (Windows, after each start of the machine), a second file that the process keeps open alone is what counts.
  */
-import { linkSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, constants, linkSync, openSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXIT, OperationalFailure, codeOf } from '@tidemark/service';
 
 const FILE = 'agent.pid';
+const HELD_FILE = 'agent.lock';
+/** UV_FS_O_EXLOCK of libuv on Windows: nobody else can open the file until it is closed, which the end of the process does too. */
+const OPEN_ALONE = 0x1000_0000;
+/** Somebody who only looks has the file open for a moment. */
+const LOOKS_MAX = 10;
+const LOOK_MS = 30;
 
 /** What tells a process from a later one with the same id: its start, as the kernel counts it. Unknown off Linux. */
 function startOf(pid: number): string | undefined {
@@ -29,8 +36,56 @@ function isAlive(pid: number): boolean {
 }
 
 /** The living process that has a data directory, or undefined. Never throws. */
-export function holderOf(dataDir: string): number | undefined {
-  return livingHolder(readHolder(join(dataDir, FILE)));
+export function holderOf(dataDir: string, platform: NodeJS.Platform = process.platform): number | undefined {
+  if (platform !== 'win32') return livingHolder(readHolder(join(dataDir, FILE)));
+  const held = openAlone(join(dataDir, HELD_FILE), 'r+');
+  if (held === 'held') return pidIn(readHolder(join(dataDir, FILE)));
+  if (held !== undefined) closeSync(held);
+  return undefined;
+}
+
+/** "held" when another process has it; undefined when it is not there, or cannot be opened for another reason. */
+function openAlone(path: string, flags: 'r+' | 'a'): number | 'held' | undefined {
+  try {
+    return openSync(path, (flags === 'a' ? constants.O_CREAT | constants.O_APPEND : 0) | constants.O_RDWR | OPEN_ALONE, 0o600);
+  } catch (error) {
+    return codeOf(error) === 'EBUSY' ? 'held' : undefined;
+  }
+}
+
+/** As on Windows: Windows itself lets go of the file when the process ends, however it ends. */
+function lockByOpening(dataDir: string): () => void {
+  const path = join(dataDir, FILE);
+  const own = `${process.pid} \n`;
+  for (let look = 1; ; look++) {
+    const held = openAlone(join(dataDir, HELD_FILE), 'a');
+    if (typeof held === 'number') {
+      writeFileSync(path, own, { mode: 0o600 });
+      return () => {
+        rmSync(path, { force: true });
+        closeSync(held);
+      };
+    }
+    if (held === undefined)
+      throw new OperationalFailure(
+        `${join(dataDir, HELD_FILE)} cannot be written: give the agent's account the right to change files in ${dataDir}.`,
+        EXIT.dataDirectory,
+      );
+    if (look === LOOKS_MAX) throw taken(dataDir, pidIn(readHolder(path)));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_MS);
+  }
+}
+
+function taken(dataDir: string, pid: number | undefined): OperationalFailure {
+  return new OperationalFailure(
+    `Another agent (process ${pid ?? 'unknown'}) already runs on ${dataDir}. Stop it first, or give this one a --data-dir of its own.`,
+    EXIT.alreadyRunning,
+  );
+}
+
+function pidIn(text: string): number | undefined {
+  const pid = Number(text.trim().split(' ')[0]);
+  return Number.isInteger(pid) && pid > 0 ? pid : undefined;
 }
 
 function readHolder(path: string): string {
@@ -42,15 +97,16 @@ function readHolder(path: string): string {
 }
 
 function livingHolder(text: string): number | undefined {
-  const [word = '', started] = text.trim().split(' ');
-  const pid = Number(word);
-  if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid || !isAlive(pid)) return undefined;
+  const [, started] = text.trim().split(' ');
+  const pid = pidIn(text);
+  if (pid === undefined || pid === process.pid || !isAlive(pid)) return undefined;
   const startedNow = startOf(pid);
   return started === undefined || startedNow === undefined || started === startedNow ? pid : undefined;
 }
 
 /** Takes the directory for this process. Throws an OperationalFailure when another agent has it; the result gives it back. */
-export function lockDataDir(dataDir: string): () => void {
+export function lockDataDir(dataDir: string, platform: NodeJS.Platform = process.platform): () => void {
+  if (platform === 'win32') return lockByOpening(dataDir);
   const path = join(dataDir, FILE);
   const own = `${process.pid} ${startOf(process.pid) ?? ''}\n`;
   const claim = join(dataDir, `.${FILE}.${process.pid}`);
@@ -75,11 +131,7 @@ export function lockDataDir(dataDir: string): () => void {
       }
       const seen = readHolder(path);
       const pid = livingHolder(seen);
-      if (pid !== undefined)
-        throw new OperationalFailure(
-          `Another agent (process ${pid}) already runs on ${dataDir}. Stop it first, or give this one a --data-dir of its own.`,
-          EXIT.alreadyRunning,
-        );
+      if (pid !== undefined) throw taken(dataDir, pid);
       removeStale(path, seen);
     }
   } finally {

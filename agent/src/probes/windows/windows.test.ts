@@ -11,6 +11,7 @@ import { fixture, record } from '../recorded.ts';
 import { windowsDiskProbe } from './disk.ts';
 import { listFixedDrives } from './drives.ts';
 import { createHostLink, type HostLink, type HostQuestion } from './host-link.ts';
+import { windowsFacts } from './machine.ts';
 import { windowsMemoryProbe } from './memory.ts';
 import { windowsNetworkProbe } from './network.ts';
 import { windowsServicesProbe } from './services.ts';
@@ -100,6 +101,21 @@ describe('probes', () => {
     const { values } = await record(probe);
     expect(asked).toEqual(['C:\\', 'E:\\']);
     expect(values.get(`${HEADLINE.filesystemUsageRatio}{device="E:",fstype="ReFS",mountpoint="E:"}`)).toBe(0.75);
+  });
+
+  test('machine: what the registry says, with the name that Windows 11 does not give itself', async () => {
+    expect(await windowsFacts(host)).toEqual({
+      osName: 'Windows Server 2022 Standard 21H2 (Server Core)',
+      osId: 'windows',
+      osVersion: '10.0.20348',
+      cpuModel: 'Intel(R) Xeon(R) Gold 6338 CPU @ 2.00GHz',
+      hardware: { vendor: 'VMware, Inc.', product: 'VMware7,1' },
+      virtualisation: { kind: 'vm', technology: 'vmware' },
+    });
+    const eleven = hostSaying({ product: 'Windows 10 Pro', displayVersion: '23H2', build: '22631', installationType: 'Client' });
+    expect(await windowsFacts(eleven)).toMatchObject({ osName: 'Windows 11 Pro 23H2', virtualisation: { kind: 'unknown' } });
+    const metal = hostSaying({ vendor: 'Dell Inc.', model: 'PowerEdge R640' });
+    expect(await windowsFacts(metal)).toMatchObject({ osName: null, virtualisation: { kind: 'none', technology: null } });
   });
 
   test('without a host: the four probes fail with the reason and record nothing; drives are still found by their letters', async () => {
