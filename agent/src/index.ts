@@ -18,3 +18,4 @@ export { MemorySpool } from './spool/memory-spool.ts';
 export type { NewReport, Spool, SpoolBounds, SpooledReport, SpoolState } from './spool/spool.ts';
 export { createConnections } from './uplink/connections.ts';
 export type { UplinkPhase, UplinkState } from './uplink/uplink.ts';
+export { postgresAdopt } from './commands/postgres-adopt.ts';

@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { uptime } from 'node:os';
 import { addOptions, EXIT, loadOptions, runProgram, type LoadedOptions } from '@tidemark/service';
 import { Command, CommanderError } from 'commander';
+import type { AdoptFlags } from './commands/postgres-adopt.ts';
 import type { CheckFlags } from './commands/check-replication.ts';
 import { addInstalling } from './commands/installing.ts';
 import type { SetupFlags } from './commands/postgres-setup.ts';
@@ -116,6 +117,19 @@ function addPostgres(program: Command, say: (output: string) => void): void {
       const { postgresSetup } = await import('./commands/postgres-setup.ts');
       say(await postgresSetup(flags, surroundings));
     });
+  postgres
+    .command('adopt')
+    .description('have the servers of this machine watched that are not yet, where the rights for it exist')
+    .option('--config <file>', 'configuration file to add them to (environment: TIDEMARK_CONFIG)')
+    .option('--yes', 'do it, instead of saying what would be done')
+    .option('--owner <user>', "the system's user that the agent runs as (default tidemark-agent)")
+    .option('--json', 'for programs')
+    .addHelpText('after', ADOPT_EXAMPLES)
+    .action(async (flags: AdoptFlags & { config?: string }) => {
+      const { postgresAdopt } = await import('./commands/postgres-adopt.ts');
+      const { values, file } = loadConfigured(flags.config);
+      say(await postgresAdopt(values, flags, { surroundings, file: file ?? defaultConfigFile(surroundings) }));
+    });
 }
 
 /** The options of the configuration file and the environment. */
@@ -149,6 +163,15 @@ Examples:
   tidemark-agent postgres setup
   sudo -u postgres tidemark-agent postgres setup --apply --password-file /var/lib/postgresql/tidemark-password
   tidemark-agent postgres setup --url postgresql://postgres@db1:5432/postgres --apply --password-file ./password`;
+const ADOPT_EXAMPLES = `
+As root it logs in to each server over its socket as the server's own system user, and makes a role
+named as the agent's user, with pg_monitor. Where pg_hba.conf lets that user in (peer) no password is
+needed; else one is made, in a file beside the configuration. Exits with 0 and says of each server what
+was done, or why it could not be, and what to run instead.
+
+Examples:
+  sudo tidemark-agent postgres adopt
+  sudo tidemark-agent postgres adopt --yes`;
 const RUN_EXAMPLES = `
 Every option can also stand in the configuration file (/etc/tidemark/agent.yaml unless --config names
 another) under its name in camel case, or in the environment as TIDEMARK_NAME. Flags win over the

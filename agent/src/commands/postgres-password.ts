@@ -19,11 +19,14 @@ export function scramVerifier(password: string, salt: Buffer = randomBytes(SALT_
   return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${storedKey}:${serverKey}`;
 }
 
-/** The first line of the file; undefined when there is no such file. Throws an OperationalFailure for one that will not do. */
-export function readPassword(file: string, platform: NodeJS.Platform): string | undefined {
+/**
+ * The first line of the file; undefined when there is no such file. Throws an OperationalFailure for one that will not do.
+ * `forbidden`: the bits of its mode that it may not have.
+ */
+export function readPassword(file: string, platform: NodeJS.Platform, forbidden = 0o077): string | undefined {
   let text: string;
   try {
-    if (platform !== 'win32' && (statSync(file).mode & 0o077) !== 0)
+    if (platform !== 'win32' && (statSync(file).mode & forbidden) !== 0)
       throw new OperationalFailure(`Others may read ${file}, so it is not used: chmod 600 ${file}.`, EXIT.configuration);
     text = readFileSync(file, 'utf8');
   } catch (error) {
@@ -40,9 +43,13 @@ export function readPassword(file: string, platform: NodeJS.Platform): string | 
   return password;
 }
 
+export function generatePassword(): string {
+  return randomBytes(PASSWORD_BYTES).toString('base64url');
+}
+
 /** Makes a password, and a file of mode 0600 for it. Throws an OperationalFailure when the file cannot be made. */
 export function makePassword(file: string): string {
-  const password = randomBytes(PASSWORD_BYTES).toString('base64url');
+  const password = generatePassword();
   try {
     const fd = openSync(file, 'wx', 0o600);
     try {

@@ -13,11 +13,12 @@ import { targetsOf, type Target } from '../probes/postgres/target.ts';
 import { makePassword, readPassword, scramVerifier } from './postgres-password.ts';
 import { printable } from './wording.ts';
 
-const CONNECT_TIMEOUT_MS = 5_000;
+export const CONNECT_TIMEOUT_MS = 5_000;
 const CONNECTIONS = 3;
 /** Bytes of a name, as PostgreSQL cuts them. */
 const NAME_BYTES_MAX = 63;
-const SESSION = '-c statement_timeout=10s -c lock_timeout=5s -c search_path=pg_catalog';
+/** For who makes a role. */
+export const SESSION = '-c statement_timeout=10s -c lock_timeout=5s -c search_path=pg_catalog';
 /** The verifier, and no password, is in the statement; a log need not have that either. */
 const UNLOGGED = [
   "log_statement = 'none'",
@@ -108,7 +109,8 @@ function script({ target, role, passwordFile, watchUrl }: Plan): string {
   return `${lines.join('\n').replaceAll(/ +$/gm, '')}\n`;
 }
 
-function hbaLines({ reached: { database }, reachedAt: { host } }: Target, role: string): string[] {
+/** What pg_hba.conf must say for the role. */
+export function hbaLines({ reached: { database }, reachedAt: { host } }: Target, role: string): string[] {
   const word = (text: string): string => (/^[a-z_][a-z0-9_]*$/.test(text) ? text : `"${text.replaceAll('"', '""')}"`);
   const local = host.startsWith('127.') || host === 'localhost' || host === '::1';
   const from = host === '::1' ? '::1/128' : local ? '127.0.0.1/32' : 'ADDRESS-OF-THE-AGENT/32';
@@ -183,18 +185,25 @@ function trouble(error: unknown, { target, role }: Plan): string {
   return `${detail}${hint}`;
 }
 
+/** Throws an OperationalFailure when it is one. */
 async function refuseReplica(client: Client, target: Target): Promise<void> {
+  const follows = await replicaOf(client);
+  if (follows === undefined) return;
+  throw new OperationalFailure(`${target.reached.address} is a replica${follows}: run this on the primary, the role comes over by itself.`);
+}
+
+/** Of a replica, whom it follows in words, as far as is known; undefined of a primary. */
+export async function replicaOf(client: Client): Promise<string | undefined> {
   const { rows } = await client.query<{ replica: boolean; upstream: string | null }>(
     `SELECT pg_is_in_recovery() AS replica, (SELECT coalesce(sender_host, '') || ':' || coalesce(sender_port, 0) FROM pg_stat_wal_receiver) AS upstream`,
   );
   const [row] = rows;
-  if (row?.replica !== true) return;
-  const where = row.upstream === null ? '' : ` (it follows ${printable(row.upstream)})`;
-  throw new OperationalFailure(`${target.reached.address} is a replica${where}: run this on the primary, the role comes over by itself.`);
+  if (row?.replica !== true) return undefined;
+  return row.upstream === null ? '' : ` (it follows ${printable(row.upstream)})`;
 }
 
 /** Everything or nothing. Tells what was done. */
-async function makeRole(client: Client, role: string, password: string | undefined): Promise<string> {
+export async function makeRole(client: Client, role: string, password: string | undefined): Promise<string> {
   const name = escapeIdentifier(role);
   const { rows } = await client.query<{ exists: boolean; super: boolean; me_super: boolean; version: number }>(
     `SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1) AS exists, EXISTS (SELECT FROM pg_roles WHERE rolname = $1 AND rolsuper) AS super,

@@ -63,6 +63,8 @@ export interface ConfigureFileOptions {
   grow?: readonly string[];
   /** Options to take out. */
   unset?: readonly string[];
+  /** Values in the form they have in the file, beside those that flags can say. */
+  set?: Readonly<Record<string, unknown>>;
 }
 
 /**
@@ -72,7 +74,7 @@ export interface ConfigureFileOptions {
 export function configureFile(
   program: string,
   declarations: OptionDeclarations,
-  { file, flags, mode, header, grow = [], unset = [] }: ConfigureFileOptions,
+  { file, flags, mode, header, grow = [], unset = [], set = {} }: ConfigureFileOptions,
 ): OptionChange[] {
   const isThere = existsSync(file);
   const given = Object.fromEntries(Object.entries(flags).filter(([key]) => key !== 'config' && Object.hasOwn(declarations, key)));
@@ -85,8 +87,10 @@ export function configureFile(
   for (const key of Object.keys(given)) {
     if (!sources[key]?.startsWith('--')) continue;
     const value = (values as Record<string, unknown>)[key];
-    changes[key] = grow.includes(key) && Array.isArray(value) ? grown(old, key, value as unknown[]) : value;
+    changes[key] = value;
   }
+  Object.assign(changes, set);
+  for (const key of grow) if (Array.isArray(changes[key])) changes[key] = grown(old, key, changes[key] as unknown[]);
   const { text, changed } = mergeOptions(old, changes);
   if (changed.length === 0 && isThere) return [];
   // What the merge made is read back by the eyes that will read it later.
