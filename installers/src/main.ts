@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { EXIT, OperationalFailure, runProgram } from '@tidemark/service';
 import { bundleAgent } from './bundle.ts';
 import { bundleCommand } from './commands/bundle.ts';
+import { releaseCommand } from './commands/release.ts';
 import { cacheDirectory } from './downloads/cache.ts';
 import { findNpm } from './runtime/npm.ts';
 
@@ -28,7 +29,9 @@ await runProgram('tidemark-installers', async () => {
     nowMs: () => Date.now(),
   };
   if (command === 'bundle') return bundleCommand(args, surroundings);
-  if (command !== undefined) throw new OperationalFailure(`There is no command "${command}" here; there is "bundle".`, EXIT.usage);
+  if (command === 'release') return releaseCommand(args, surroundings);
+  if (command !== undefined)
+    throw new OperationalFailure(`There is no command "${command}" here; there are "bundle" and "release".`, EXIT.usage);
   const { file, sizeBytes } = await bundleAgent();
   process.stdout.write(`${file}: ${(sizeBytes / 1024).toFixed(0)} KiB\n`);
   return EXIT.ok;

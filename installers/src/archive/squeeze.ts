@@ -28,7 +28,7 @@ export interface Deflated {
   crc32: number;
 }
 
-type OnPercent = (percent: number) => void;
+export type OnPercent = (percent: number) => void;
 
 /** The bytes as .xz. */
 export function xz(content: Uint8Array, onPercent: OnPercent = () => {}): Promise<Uint8Array> {

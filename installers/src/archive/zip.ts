@@ -1,6 +1,6 @@
 /** Zip archives out of entries: of one fixed time and nothing of the machine, which no kept library's deflate would give. */
 import { ENTRY_TIME, inOrder, type Entry } from './entry.ts';
-import { deflate } from './squeeze.ts';
+import { deflate, type Deflated, type OnPercent } from './squeeze.ts';
 
 const VERSION_NEEDED = 20;
 /** Made on Unix, so that the modes below count. */
@@ -10,7 +10,11 @@ const DEFLATED = 8;
 const MAX_BYTES = 0xffff_fffe;
 
 /** The archive's bytes: the same for the same entries in whatever order. */
-export async function zipOf(entries: readonly Entry[], onPercent: (percent: number) => void = () => {}): Promise<Uint8Array> {
+export async function zipOf(
+  entries: readonly Entry[],
+  onPercent: OnPercent = () => {},
+  deflated: (content: Uint8Array, onPercent: OnPercent) => Promise<Deflated> = deflate,
+): Promise<Uint8Array> {
   const ordered = inOrder(entries);
   const totalBytes = Math.max(
     1,
@@ -25,7 +29,7 @@ export async function zipOf(entries: readonly Entry[], onPercent: (percent: numb
     offset += piece.length;
   };
   for (const { name, content, executable } of ordered) {
-    const { bytes, crc32 } = await deflate(content, (percent) =>
+    const { bytes, crc32 } = await deflated(content, (percent) =>
       onPercent(((doneBytes + (content.length * percent) / 100) / totalBytes) * 100),
     );
     doneBytes += content.length;

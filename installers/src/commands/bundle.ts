@@ -121,7 +121,8 @@ function parse(args: readonly string[]): {
   }
 }
 
-function oneOf<T extends string>(name: string, known: readonly T[], option: string): T {
+/** The known one of this name. Throws an OperationalFailure that names them all. */
+export function oneOf<T extends string>(name: string, known: readonly T[], option: string): T {
   const found = known.find((one) => one === name);
   if (found !== undefined) return found;
   throw new OperationalFailure(`${option} is one of ${known.join(', ')}, not "${name}".`, EXIT.usage);

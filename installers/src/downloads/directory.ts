@@ -2,9 +2,9 @@
  * The directory that a collector serves to nodes. Each file appears whole; the sums are written last, and only then goes what
  * belongs to another version: a node that is downloading meanwhile finds what it was told of.
  */
-import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { EXIT, OperationalFailure, codeOf } from '@tidemark/service';
+import { EXIT, OperationalFailure } from '@tidemark/service';
 import { NODE_VERSION, PINNED_RUNTIMES, PLATFORMS, type Format, type Platform } from '../runtime/pinned.ts';
 import {
   agentEntries,
@@ -17,6 +17,7 @@ import {
 } from './archives.ts';
 import type { Cache } from './cache.ts';
 import { Steps, type Progress } from './progress.ts';
+import { put, writing } from './put.ts';
 import { releaseFile, sumOf, sumRows, type FileSum } from './sums.ts';
 
 export interface BundleRequest {
@@ -92,37 +93,4 @@ async function writeSums(out: string, version: string): Promise<BundledFile[]> {
   await put(out, 'SHA256SUMS', Buffer.from(sumRows(sums)));
   for (const name of ours) if (!sums.has(name)) await rm(join(out, name), { force: true });
   return [...sums].map(([name, sum]) => ({ name, ...sum }));
-}
-
-async function put(out: string, name: string, content: Uint8Array): Promise<void> {
-  const temporary = join(out, `${name}.${process.pid}.tmp`);
-  try {
-    await writing(out, async () => {
-      await writeFile(temporary, content);
-      await rename(temporary, join(out, name));
-    });
-  } finally {
-    await rm(temporary, { force: true });
-  }
-}
-
-async function writing<T>(out: string, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work();
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === 'ENOSPC' || code === 'EDQUOT') {
-      throw new OperationalFailure(
-        `There is no room left for ${out}; the whole bundle takes 180 MB. Free some, or choose another place with --out.`,
-        EXIT.noRoom,
-        { cause: error },
-      );
-    }
-    if (code === 'EACCES' || code === 'EPERM' || code === 'EROFS' || code === 'ENOTDIR' || code === 'EEXIST') {
-      throw new OperationalFailure(`${out} cannot be written to (${code}). Choose another place with --out.`, EXIT.noRights, {
-        cause: error,
-      });
-    }
-    throw error;
-  }
 }
