@@ -1,6 +1,6 @@
 /** What other workspaces (the tests) use of the collector. */
 export * from './db/embedded/index.ts';
-export { TestAuthority, testCertificate } from './http/tls-testing.ts';
+export { TestAuthority, testCertificate, type IssuedCertificate } from './http/tls-testing.ts';
 export { assembleApi, type AssembledApi } from './openapi.ts';
 export { Evaluator } from './alerts/evaluator.ts';
 export type { NodeRecord } from './fleet/node.ts';

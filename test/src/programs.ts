@@ -142,6 +142,8 @@ export interface AgentOptions {
   postgres?: readonly { url: string; name?: string; passwordFile?: string }[];
   http?: readonly { url: string; name?: string }[];
   site?: string;
+  /** Further lines of its configuration file. */
+  more?: Record<string, unknown>;
   environment?: Record<string, string>;
 }
 
@@ -159,6 +161,7 @@ export function startAgent(options: AgentOptions): Program {
     postgres: options.postgres ?? [],
     ...(options.http === undefined ? {} : { http: options.http }),
     ...(options.site === undefined ? {} : { site: options.site }),
+    ...options.more,
   };
   const file = join(options.directory, 'agent.yaml');
   // YAML is a superset of JSON.

@@ -1,9 +1,12 @@
 /** `npm start` as a person runs it: up and on the page, stopped by Ctrl-C, and put right after every kind of kill. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { get, type IncomingMessage } from 'node:http';
+import { get as getOverTls } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import type { Overview } from '@tidemark/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -104,9 +107,18 @@ function worksIn(pid: string, directory: string): boolean {
 
 async function overview(url: string): Promise<Overview> {
   const token = readFileSync(join(dataDir, 'admin-token'), 'utf8').trim();
-  const response = await fetch(new URL('/api/telemetry/overview', url), { headers: { authorization: `Bearer ${token}` } });
-  if (!response.ok) throw new Error(await response.text());
-  return (await response.json()) as Overview;
+  const headers = { authorization: `Bearer ${token}` };
+  const address = new URL('/api/telemetry/overview', url);
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => {
+    const asked =
+      address.protocol === 'https:'
+        ? getOverTls(address, { headers, agent: false, ca: readFileSync(join(dataDir, 'tls-authority.pem')) }, resolve)
+        : get(address, { headers, agent: false }, resolve);
+    asked.once('error', reject);
+  });
+  const body = await text(answer);
+  if (answer.statusCode !== 200) throw new Error(body);
+  return JSON.parse(body) as Overview;
 }
 
 /** The one node, when it reports itself and the embedded server. */
@@ -189,6 +201,16 @@ describe('npm start', () => {
     rmSync(join(dataDir, 'postgres'), { recursive: true });
     const third = npmStart();
     expect((await nodeOnPage(await third.url)).name).toBe(name);
+  });
+
+  test('over HTTPS with a certificate of its own, the agent trusting it', async () => {
+    const first = npmStart({ TIDEMARK_TLS: 'self-made' });
+    const url = await first.url;
+    expect(url).toMatch(/^https:\/\/localhost:\d+$/);
+    expect(await nodeOnPage(url)).toMatchObject({ state: 'approved', postgres: [{ instance: 'tidemark', up: true }] });
+    expect(readFileSync(join(dataDir, 'agent/agent.yaml'), 'utf8')).toContain(
+      `caFile: ${JSON.stringify(join(dataDir, 'tls-authority.pem'))}`,
+    );
   });
 
   test('a port in use is one sentence and an exit code', async () => {
