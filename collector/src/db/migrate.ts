@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Log } from '@tidemark/service';
-import { EXIT, OperationalFailure } from '@tidemark/service';
+import { EXIT, OperationalFailure, codeOf, sentenceOf } from '@tidemark/service';
 import type { PoolClient, QueryConfig } from 'pg';
 import type { Database } from './pool.ts';
 
@@ -100,10 +100,24 @@ async function applyMissing(client: PoolClient, migrations: readonly Migration[]
       await client.query('COMMIT');
     } catch (error) {
       await client.query('ROLLBACK').catch(() => {});
-      throw error;
+      throw failureOf(migration, error);
     }
     log.info({ migration: migration.name }, 'migration applied');
     names.push(migration.name);
   }
   return names;
+}
+
+/** Classes of errors that are the server's state, not the migration's content: whoever asks for a migration tells these apart. */
+const OF_THE_SERVER = /^(08|28|3[DF]|42501|53|57|58)/;
+
+/** One sentence for a migration that this database does not take; other errors as they are. */
+function failureOf(migration: Migration, error: unknown): unknown {
+  const code = codeOf(error);
+  if (code === undefined || !/^[0-9A-Z]{5}$/.test(code) || OF_THE_SERVER.test(code)) return error;
+  return new OperationalFailure(
+    `Migration ${migration.number} ("${migration.name}") failed and was undone: ${sentenceOf(error)}. The version before still works with a backup from before the upgrade.`,
+    EXIT.software,
+    { cause: error },
+  );
 }
