@@ -2,12 +2,12 @@
  * `npm test`: installs what is missing, builds, runs every test (or those that its arguments name), and ends
  * with `N passed, N failed` alone on a line. A run without tests has failed.
  */
-import { accessSync, constants, mkdirSync, readFileSync, rmSync } from 'node:fs';
-import { delimiter, join } from 'node:path';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
+import { delimiter, isAbsolute, join } from 'node:path';
 import { ensureRewind } from './pg-rewind.mjs';
 import { Failure, checkNode, ensureBuilt, ensureInstalled, programOf, root, run, runCommand } from './prepare.mjs';
 
-/** Programs that tests run, and the Debian package that has each. */
+/** Programs (or, by a whole path, files) that tests need, and the Debian package that has each. Tests of what is optional say so when it is missing. */
 const SYSTEM_PROGRAMS = [
   { programs: ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'], debianPackage: 'chromium' },
   { programs: ['prometheus'], debianPackage: 'prometheus' },
@@ -20,6 +20,9 @@ const SYSTEM_PROGRAMS = [
   { programs: ['busybox'], debianPackage: 'busybox' },
   { programs: ['nginx'], debianPackage: 'nginx' },
   { programs: ['haproxy'], debianPackage: 'haproxy' },
+  { programs: ['mcs'], debianPackage: 'mono-mcs' },
+  { programs: ['/usr/lib/mono/4.5/System.ServiceProcess.dll'], debianPackage: 'libmono-system-serviceprocess4.0-cil' },
+  { programs: ['wine'], debianPackage: 'wine', optional: true },
 ];
 
 await runCommand(async () => {
@@ -35,7 +38,13 @@ await runCommand(async () => {
 });
 
 async function ensureSystemPrograms() {
-  const missing = missingPackages();
+  await installPackages(missingPackages((entry) => !entry.optional));
+  for (const name of missingPackages((entry) => entry.optional)) {
+    await installPackages([name]).catch((error) => process.stderr.write(`Tests that need ${name} are skipped: ${error.message}\n`));
+  }
+}
+
+async function installPackages(missing) {
   if (missing.length === 0) return;
   const install = ['install', '-y', '--no-install-recommends', ...missing];
   const command = `apt-get update && apt-get ${install.join(' ')}`;
@@ -51,16 +60,17 @@ async function ensureSystemPrograms() {
     const code = await run('apt-get', args, { env, quiet: true });
     if (code !== 0) throw new Failure(`apt-get could not install ${missing.join(', ')}; it says why above. By hand: ${command}`, 1);
   }
-  const still = missingPackages();
+  const still = missingPackages((entry) => missing.includes(entry.debianPackage));
   if (still.length > 0) throw new Failure(`${still.join(', ')} was installed, yet its programs are not on the path.`, 1);
 }
 
-function missingPackages() {
-  const missing = SYSTEM_PROGRAMS.filter(({ programs }) => !programs.some(isOnPath));
+function missingPackages(which) {
+  const missing = SYSTEM_PROGRAMS.filter((entry) => which(entry) && !entry.programs.some(isOnPath));
   return [...new Set(missing.map(({ debianPackage }) => debianPackage))];
 }
 
 function isOnPath(program) {
+  if (isAbsolute(program)) return existsSync(program);
   // Debian has daemons where only root looks for them.
   return [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin'].some((directory) => {
     try {
