@@ -281,14 +281,22 @@ describe('the command line itself', () => {
     expect(out).toMatch(/^Usage: tidemark-collector/);
   });
 
-  test.each([['run'], ['migrate'], ['config', 'check'], ['token', 'reset'], ['nodes', 'add'], ['nodes', 'list'], ['tokens', 'add']])(
-    'the help of %s %s ends with an example',
-    async (...command) => {
-      const { out } = await commandLine([...command, '--help']);
-      expect(out).toMatch(/\nExamples?:\n( {2}.*tidemark-collector .*\n)+\n?$/);
-      expect(out).toContain(`tidemark-collector ${command.join(' ')}`);
-    },
-  );
+  test.each([
+    ['run'],
+    ['migrate'],
+    ['config', 'check'],
+    ['token', 'reset'],
+    ['enroll'],
+    ['enroll', 'list'],
+    ['nodes', 'approve'],
+    ['nodes', 'add'],
+    ['nodes', 'list'],
+    ['tokens', 'add'],
+  ])('the help of %s %s ends with an example', async (...command) => {
+    const { out } = await commandLine([...command, '--help']);
+    expect(out).toMatch(/\nExamples?:\n( {2}.*tidemark-collector .*\n)+\n?$/);
+    expect(out).toContain(`tidemark-collector ${command.join(' ')}`);
+  });
 
   test('--version', async () => {
     expect(await commandLine(['--version'])).toEqual({ code: 0, out: '0.0.0\n', err: '' });

@@ -20,6 +20,7 @@ import { adminTokenFile, resetAdminToken } from '../http/admin-token.ts';
 import { authorityFile } from '../http/tls-authority.ts';
 import { checkTlsFiles, localTrust } from '../http/tls.ts';
 import { alertCommands, silenceCommands } from './alerts.ts';
+import { enrollCommands } from './enroll.ts';
 import { connectTo, type CollectorAddress } from './client.ts';
 import { healthCommand } from './health.ts';
 import { installationCommands } from './installation.ts';
@@ -48,6 +49,8 @@ export function buildProgram(context: ProgramContext): Command {
     .description("Tidemark's collector: takes in what agents report, stores it, and answers who asks.")
     .version(context.version)
     .exitOverride()
+    // A command that has commands of its own (`enroll`) leaves them their options.
+    .enablePositionalOptions()
     .configureOutput({ writeOut: context.out, writeErr: context.err })
     .showHelpAfterError('(--help shows what there is)');
   const load = (command: Command): LoadedOptions<CollectorConfig> =>
@@ -141,6 +144,7 @@ Examples:
     return { client: connectTo(address), url: address.publicUrl ?? address.url };
   };
   healthCommand(program, { ...context, addressOf }, connectOptions);
+  enrollCommands(program, { ...context, connect }, connectOptions);
   nodeCommands(program, { ...context, connect }, connectOptions);
   alertCommands(program, { ...context, connect }, connectOptions);
   silenceCommands(program, { ...context, connect }, connectOptions);

@@ -46,6 +46,8 @@ const DAY_SECONDS = 86_400;
 const BODY_BYTES = 64 * 1024;
 /** Of one address, which may be a proxy with hundreds of machines behind it that wait. */
 const REQUESTS_PER_MINUTE = 600;
+/** Nothing that a shell, PowerShell or a page would take for more than an address. */
+const PLAIN_ADDRESS = /^https?:\/\/([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(\/[\w.~%+,=/-]*)?$/;
 const tags = ['enrolment'];
 const IdParams = Type.Object({ id: Type.String({ pattern: '^[0-9]{1,9}$', description: 'the id of an enrolment token' }) });
 const NodeParams = Type.Object({ name: Type.String() });
@@ -213,7 +215,7 @@ function enrolmentString(
 ): string {
   const url = withoutSlash(wanted ?? publicUrl?.href ?? `${request.protocol}://${request.headers.host ?? ''}`);
   const text = formatEnrolment({ token, url, fingerprint: url.startsWith('https:') ? fingerprint : undefined });
-  if (parseEnrolment(text)?.url === url) return text;
+  if (PLAIN_ADDRESS.test(url) && parseEnrolment(text)?.url === url) return text;
   throw new ProblemError(
     'body_invalid',
     `${JSON.stringify(url)} is not an address that an agent could use; it looks like https://monitor.example, without a user, a query or a fragment.`,

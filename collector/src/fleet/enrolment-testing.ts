@@ -109,7 +109,7 @@ export async function enrolmentWorld(
       headers: { authorization: `Bearer ${adminToken()}`, ...headers },
       ...(payload === undefined ? {} : { payload }),
     });
-  const enroll: EnrolmentWorld['enroll'] = async (machine, name, more = {}, bearer = undefined) => {
+  const enroll: EnrolmentWorld['enroll'] = async (machine, name, more = {}, bearer) => {
     const answer = await app.inject({
       method: 'POST',
       url: '/api/telemetry/v1/enroll',
