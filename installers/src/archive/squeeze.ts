@@ -19,6 +19,8 @@ const startSevenZip = sevenZip as unknown as SevenZipModuleFactory;
 
 const ARGUMENTS = {
   xz: ['-txz', '-mx=5', '-m0=LZMA2:d=8m', '-mmt=1'],
+  /** For what is packed already: a twentieth of the time, and not a byte more. */
+  quickXz: ['-txz', '-mx=1', '-m0=LZMA2:d=64k', '-mmt=1'],
   gzip: ['-tgzip', '-mx=5'],
 } as const;
 
@@ -31,8 +33,8 @@ export interface Deflated {
 export type OnPercent = (percent: number) => void;
 
 /** The bytes as .xz. */
-export function xz(content: Uint8Array, onPercent: OnPercent = () => {}): Promise<Uint8Array> {
-  return squeeze(content, 'xz', onPercent);
+export function xz(content: Uint8Array, onPercent: OnPercent = () => {}, isPackedAlready = false): Promise<Uint8Array> {
+  return squeeze(content, isPackedAlready ? 'quickXz' : 'xz', onPercent);
 }
 
 /** The bytes as .gz, without a name and without a time. */
@@ -80,7 +82,7 @@ async function squeeze(content: Uint8Array, form: keyof typeof ARGUMENTS, onPerc
       );
     }
     onPercent(100);
-    return await readFile(join(directory, `out.${form === 'xz' ? 'xz' : 'gz'}`));
+    return await readFile(join(directory, `out.${form === 'gzip' ? 'gz' : 'xz'}`));
   } finally {
     await rm(directory, { recursive: true, force: true });
   }

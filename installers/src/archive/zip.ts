@@ -1,4 +1,5 @@
 /** Zip archives out of entries: of one fixed time and nothing of the machine, which no kept library's deflate would give. */
+import { crc32 as crc32Of } from 'node:zlib';
 import { ENTRY_TIME, inOrder, type Entry } from './entry.ts';
 import { deflate, type Deflated, type OnPercent } from './squeeze.ts';
 
@@ -6,7 +7,10 @@ const VERSION_NEEDED = 20;
 /** Made on Unix, so that the modes below count. */
 const MADE_BY = (3 << 8) | VERSION_NEEDED;
 const NAME_IN_UTF8 = 0x0800;
+const STORED = 0;
 const DEFLATED = 8;
+/** What would not become smaller. */
+const PACKED = /\.(?:gz|xz|zip)$/;
 const MAX_BYTES = 0xffff_fffe;
 
 /** The archive's bytes: the same for the same entries in whatever order. */
@@ -29,12 +33,13 @@ export async function zipOf(
     offset += piece.length;
   };
   for (const { name, content, executable } of ordered) {
-    const { bytes, crc32 } = await deflated(content, (percent) =>
-      onPercent(((doneBytes + (content.length * percent) / 100) / totalBytes) * 100),
-    );
+    const isStored = PACKED.test(name);
+    const { bytes, crc32 } = isStored
+      ? { bytes: content, crc32: crc32Of(content) }
+      : await deflated(content, (percent) => onPercent(((doneBytes + (content.length * percent) / 100) / totalBytes) * 100));
     doneBytes += content.length;
     const encodedName = Buffer.from(name);
-    const shared = sharedHeader(crc32, bytes.length, content.length, encodedName.length);
+    const shared = sharedHeader(isStored ? STORED : DEFLATED, crc32, bytes.length, content.length, encodedName.length);
     directory.push(directoryHeader(shared, executable, offset), encodedName);
     add(Buffer.concat([Buffer.from('PK\x03\x04'), shared, Buffer.alloc(2), encodedName]));
     add(bytes);
@@ -45,11 +50,11 @@ export async function zipOf(
 }
 
 /** What the header before a file and the one in the directory have in common. */
-function sharedHeader(crc32: number, packedBytes: number, sizeBytes: number, nameBytes: number): Buffer {
+function sharedHeader(method: number, crc32: number, packedBytes: number, sizeBytes: number, nameBytes: number): Buffer {
   const header = Buffer.alloc(24);
   header.writeUInt16LE(VERSION_NEEDED, 0);
   header.writeUInt16LE(NAME_IN_UTF8, 2);
-  header.writeUInt16LE(DEFLATED, 4);
+  header.writeUInt16LE(method, 4);
   header.writeUInt16LE((ENTRY_TIME.getUTCHours() << 11) | (ENTRY_TIME.getUTCMinutes() << 5), 6);
   header.writeUInt16LE(((ENTRY_TIME.getUTCFullYear() - 1980) << 9) | ((ENTRY_TIME.getUTCMonth() + 1) << 5) | ENTRY_TIME.getUTCDate(), 8);
   header.writeUInt32LE(crc32, 10);

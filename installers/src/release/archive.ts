@@ -3,6 +3,8 @@
  * part that is as before is taken from the cache. For Windows each large file of the zip is kept likewise.
  */
 import { createHash } from 'node:crypto';
+import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { PACKER, deflate, xz, type Deflated, type OnPercent } from '../archive/squeeze.ts';
 import { tarOf, tarPartOf } from '../archive/tar.ts';
 import { zipOf } from '../archive/zip.ts';
@@ -11,9 +13,11 @@ import type { Steps } from '../downloads/progress.ts';
 import type { Platform } from '../runtime/pinned.ts';
 import type { Part, Release } from './layout.ts';
 
-/** Packing one byte costs about as much whatever it is. */
-export const weightOf = (release: Release): number =>
-  release.parts.flatMap(({ entries }) => entries).reduce((sum, { content }) => sum + content.length, 0);
+/** Packing a byte costs the same whatever it is, but for those that are packed already. */
+const weightOfPart = ({ entries, isPacked }: Part): number =>
+  entries.reduce((sum, { content }) => sum + content.length, 0) / (isPacked ? 16 : 1);
+
+export const weightOf = (release: Release): number => release.parts.reduce((sum, part) => sum + weightOfPart(part), 0);
 
 export const archiveName = (version: string, platform: Platform): string =>
   `tidemark-${version}-${platform}.${platform === 'win-x64' ? 'zip' : 'tar.xz'}`;
@@ -35,18 +39,29 @@ export async function packRelease(release: Release, platform: Platform, cache: C
     for (const directory of directories) known.add(directory);
     const isLast = index === release.parts.length - 1;
     const tar = await (isLast ? tarOf : tarPartOf)(entries, { links, directories });
-    const weight = part.entries.reduce((sum, { content }) => sum + content.length, 0);
-    packed.push(await steps.step(weight, `packing ${name}: ${part.what}`, (onPercent) => keptXz(cache, tar, onPercent)));
+    packed.push(
+      await steps.step(weightOfPart(part), `packing ${name}: ${part.what}`, (onPercent) => keptXz(cache, tar, part.isPacked, onPercent)),
+    );
   }
   return Buffer.concat(packed);
 }
 
-function below(top: string, { what, entries, links }: Part): Part {
+function below(top: string, { entries, links, ...part }: Part): Part {
   return {
-    what,
+    ...part,
     entries: entries.map((entry) => ({ ...entry, name: `${top}/${entry.name}` })),
     links: links.map((link) => ({ ...link, name: `${top}/${link.name}` })),
   };
+}
+
+/** Writes the release as the directory that its archive would unpack to; one that is there is replaced. */
+export async function unpackRelease(release: Release, out: string): Promise<void> {
+  await rm(join(out, release.top), { recursive: true, force: true });
+  for (const { entries, links } of release.parts.map((part) => below(release.top, part))) {
+    for (const directory of directoriesOf([...entries, ...links])) await mkdir(join(out, directory), { recursive: true, mode: 0o755 });
+    for (const { name, content, executable } of entries) await writeFile(join(out, name), content, { mode: executable ? 0o755 : 0o644 });
+    for (const { name, to } of links) await symlink(to, join(out, name));
+  }
 }
 
 /** Every directory that the members are in: what is unpacked must not depend on a umask. */
@@ -61,11 +76,11 @@ function directoriesOf(members: readonly { name: string }[]): string[] {
 
 const keyOf = (form: string, content: Uint8Array): string => `${form} ${createHash('sha256').update(content).digest('hex')}\n${PACKER}`;
 
-async function keptXz(cache: Cache, content: Uint8Array, onPercent: OnPercent): Promise<Uint8Array> {
-  const key = keyOf('xz', content);
+async function keptXz(cache: Cache, content: Uint8Array, isPacked: boolean, onPercent: OnPercent): Promise<Uint8Array> {
+  const key = keyOf(isPacked ? 'quick xz' : 'xz', content);
   const kept = await cache.read(key);
   if (kept !== undefined) return kept;
-  const made = await xz(content, onPercent);
+  const made = await xz(content, onPercent, isPacked);
   await cache.write(key, made);
   return made;
 }

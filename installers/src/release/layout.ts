@@ -22,6 +22,8 @@ const CONSOLE_PACKAGES = ['node_modules/preact', 'node_modules/@preact/signals',
 /** A part of the archive that is packed by itself: what seldom changes is packed once. */
 export interface Part {
   what: string;
+  /** Compressed already. */
+  isPacked: boolean;
   entries: Entry[];
   links: Link[];
 }
@@ -43,10 +45,10 @@ export async function releaseFor(platform: Platform, root: string, bundleDirecto
   const bundle = await directoryEntries(bundleDirectory, 'installers/dist/bundle');
   const own = await ownEntries(platform, root, version, program);
   const parts = [
-    { what: 'the runtime', entries: runtime, links: [] },
-    { what: 'PostgreSQL', ...postgres },
-    { what: 'what nodes download', entries: bundle, links: [] },
-    { what: 'the collector', entries: own, links: [] },
+    { what: 'the runtime', isPacked: false, entries: runtime, links: [] },
+    { what: 'PostgreSQL', isPacked: false, ...postgres },
+    { what: 'what nodes download', isPacked: true, entries: bundle, links: [] },
+    { what: 'the collector', isPacked: false, entries: own, links: [] },
   ];
   const sums = new Map(parts.flatMap(({ entries }) => entries.map(({ name, content }) => [name, sumOf(content)] as const)));
   own.push({ name: 'SHA256SUMS', content: Buffer.from(sumRows(sums)), executable: false });
