@@ -74,6 +74,10 @@ describe('what each credential may do', () => {
     ['403 node_revoked', { node: nodeRecord('n', 'revoked'), revoked: false }],
     ['403 node_revoked', { node: nodeRecord('n'), revoked: true }],
     ['403 node_retired', { node: nodeRecord('n', 'retired'), revoked: false }],
+    ['403 node_pending', { node: nodeRecord('n'), revoked: false, asks: true }],
+    ['403 node_pending', { node: nodeRecord('n', 'revoked'), revoked: false, asks: true }],
+    ['403 node_revoked', { node: nodeRecord('n'), revoked: true, endedAs: 'replaced' }],
+    ['403 node_revoked', { node: nodeRecord('n', 'retired'), revoked: true, endedAs: 'denied' }],
   ])('an agent: %s', async (expected, agent) => {
     const server = await testServer();
     server.agents.set('tma_x', agent!);

@@ -11,7 +11,7 @@ import { Type } from 'typebox';
 import { onTestFinished } from 'vitest';
 import type { NodeRecord } from '../fleet/node.ts';
 import { AdminToken } from './admin-token.ts';
-import type { Credentials } from './authenticate.ts';
+import type { AgentCredential, Credentials } from './authenticate.ts';
 import { buildServer, type ServerOptions } from './server.ts';
 
 export const AGENT_TOKEN = 'tma_agent';
@@ -35,7 +35,7 @@ export interface TestServer {
   dataDir: string;
   /** The admin token as its file has it. */
   adminToken: () => string;
-  agents: Map<string, { node: NodeRecord; revoked: boolean }>;
+  agents: Map<string, AgentCredential>;
   /** Everything that was logged. */
   logged: () => string;
   /** Signs in and returns the cookie. */
@@ -46,7 +46,7 @@ export interface TestServer {
 export async function testServer(options: Partial<ServerOptions> & { routes?: (app: FastifyInstance) => void } = {}): Promise<TestServer> {
   const dataDir = mkdtempSync(join(tmpdir(), 'tidemark-http-'));
   const clock = new ManualClock();
-  const agents = new Map([[AGENT_TOKEN, { node: nodeRecord('db1'), revoked: false }]]);
+  const agents = new Map<string, AgentCredential>([[AGENT_TOKEN, { node: nodeRecord('db1'), revoked: false }]]);
   const credentials: Credentials = {
     findByToken: (token) => agents.get(token),
     findApiToken: (token) =>

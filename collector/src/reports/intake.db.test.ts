@@ -9,7 +9,7 @@ import type { Database } from '../db/pool.ts';
 import { createTestDatabase } from '../db/testing.ts';
 import type { NodeRecord } from '../fleet/node.ts';
 import { ReportStream, type AcceptedReport } from '../stream/stream.ts';
-import { ReportIntake } from './intake.ts';
+import { ReportIntake, type IntakeOptions } from './intake.ts';
 import { ReportWriter } from './writer.ts';
 
 const log = pino({ level: 'silent' });
@@ -44,7 +44,7 @@ interface World {
 
 let world: World;
 
-async function makeWorld(database: Database): Promise<World> {
+async function makeWorld(database: Database, more: Pick<IntakeOptions, 'movedTo'> = {}): Promise<World> {
   const clock = new ManualClock(NOW);
   const partitions = new Partitions(
     database,
@@ -68,7 +68,7 @@ async function makeWorld(database: Database): Promise<World> {
     onStoreChanged: () => intake.forgetStore(),
     gatherMs: 5,
   });
-  const intake = new ReportIntake({ database, stream, writer, clock, log, metrics: { reports() {}, samples() {} }, onHeard() {} });
+  const intake = new ReportIntake({ database, stream, writer, clock, log, metrics: { reports() {}, samples() {} }, onHeard() {}, ...more });
   const [row] = await database.query<{ id: number }>(
     'INSERT INTO nodes (name, created_at, state_changed_at) VALUES ($1, now(), now()) RETURNING id',
     [randomUUID()],
@@ -121,6 +121,15 @@ beforeEach(async () => {
 afterEach(async () => {
   await world.writer.stop();
   await world.database.close();
+});
+
+test('agents are told where the collector has moved to, when it has', async () => {
+  expect(await world.intake.take(world.node, request([]))).toMatchObject({ newAddress: null });
+  const moved = await makeWorld(world.database, { movedTo: 'https://new.example/tidemark' });
+  expect(await moved.intake.take(world.node, request([report(1)]))).toMatchObject({
+    newAddress: 'https://new.example/tidemark',
+    committed: [{ sequences: [1] }],
+  });
 });
 
 describe('stored once', () => {
