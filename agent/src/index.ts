@@ -5,6 +5,7 @@ export { noData } from './probes/probe.ts';
 export { BlockRecorder, metric, type Metric } from './probes/recorder.ts';
 export { CPU_USAGE_RATIO, MEMORY_TOTAL_BYTES, MEMORY_USAGE_RATIO, recordFilesystem, UPTIME_SECONDS } from './probes/headline.ts';
 export { createProbes, type ProbeOptions } from './probes/index.ts';
+export { createHostLink } from './probes/windows/host-link.ts';
 export { createPostgresProbes, type PostgresConfig, type PostgresProbeOptions } from './probes/postgres.ts';
 export { sizePretty } from './commands/check-page.ts';
 export { answersAsPostgres } from './probes/postgres/discovery-handshake.ts';

@@ -116,5 +116,19 @@ function whatMatters({ uplink, spool, probes, postgres, discovered = [] }: Agent
   const failing = probes.filter((probe) => !probe.success).map((probe) => probe.name);
   const servers = postgres.map((server) => [server.instance, server.up, server.role]);
   const { phase, detail, newAddress, moveTrouble, server } = uplink;
-  return JSON.stringify([phase, detail, newAddress, moveTrouble, server, spool.lost, spool.trouble, spool.reports > 1, failing, servers, discovered]);
+  const confirmed = uplink.lastAcknowledgedAt !== undefined;
+  return JSON.stringify([
+    phase,
+    detail,
+    confirmed,
+    newAddress,
+    moveTrouble,
+    server,
+    spool.lost,
+    spool.trouble,
+    spool.reports > 1,
+    failing,
+    servers,
+    discovered,
+  ]);
 }

@@ -77,7 +77,8 @@ export async function postgresAdopt(values: AgentOptionValues, flags: AdoptFlags
       mode: 0o640,
       header: '',
     });
-  if (flags.json === true) return `${JSON.stringify({ file, servers: outcomes.map(({ entry: _, ...outcome }) => outcome) })}\n`;
+  if (flags.json === true)
+    return `${JSON.stringify({ file, servers: outcomes.map(({ address, state, detail, command }) => ({ address, state, detail, command })) })}\n`;
   return page(outcomes, file, entries.length);
 }
 

@@ -84,11 +84,12 @@ function meaningOf(answer: Answer, server: URL): Asked {
     return { kind: 'trouble', exitCode: EXIT.notACollector, detail, again: status >= 500, retryAfterSeconds };
   }
   const detail = `${problem.detail} (${problem.code})`;
-  if (problem.code === 'not_found' || problem.code === 'method_not_allowed')
+  // An address that is none, or of a collector that knows no enrolment, may ask for a credential first.
+  if (['not_found', 'method_not_allowed', 'credential_missing', 'credential_unknown', 'node_pending'].includes(problem.code))
     return {
       kind: 'trouble',
       exitCode: EXIT.notACollector,
-      detail: `the collector at ${server.href} is too old to take machines in: ${detail}`,
+      detail: `${server.href} takes no machines in; is this the collector's whole address, and is the collector not too old? ${detail}`,
       again: false,
     };
   if (status >= 500 || status === 429 || status === 408)
