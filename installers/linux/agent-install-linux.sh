@@ -242,7 +242,8 @@ take_lock() {
 leave() {
   left_with=$?
   trap - EXIT
-  trap '' HUP INT TERM
+  # Not ignored: a service that is started again from here would ignore them for ever.
+  trap : HUP INT TERM
   [ -z "$child" ] || { kill "$child" 2>/dev/null && wait "$child" 2>/dev/null; }
   case $stage in
     files) undo_files ;;
@@ -837,19 +838,14 @@ own_configuration() {
 
 # A secret of this machine's own, which the collector knows by its hash. `enroll` changes nothing when it is asked again.
 enroll() {
-  state=approved
-  if [ -n "$installed" ] && [ -s "$ETC/agent.token" ] && [ -z "$given$token_file" ]; then
-    return 0
-  else
+  if [ -z "$installed" ] || [ ! -s "$ETC/agent.token" ] || [ -n "$given$token_file" ]; then
     step "Enrolling at $target"
-    answer=$(
-      set -- --config "$ETC/agent.yaml" --secret-file "$ETC/agent.token" --json
-      [ -z "$token_file" ] || set -- "$@" --token-file "$token_file"
-      new_agent_command enroll "$@"
-    )
+    set -- --config "$ETC/agent.yaml" --secret-file "$ETC/agent.token"
+    [ -z "$token_file" ] || set -- "$@" --token-file "$token_file"
+    # What it says is said again, and better, when a report was confirmed or waits.
+    new_agent_command enroll "$@" >"$staging/enrolled"
     enrolled_with=$?
     [ $enrolled_with -eq 0 ] || refuse $enrolled_with 'The collector did not enrol this node, for the reason above.'
-    case $answer in *'"pending"'*) state=pending ;; esac
   fi
   protect_token
 }
@@ -1161,13 +1157,17 @@ undo_files() {
 
 roll_back() {
   stage=undone
-  step "Going back to version ${old_version:-before}"
+  step "Going back to what was before (version $old_version)"
   put_back
   must_point "$old_target"
   [ "$init" != systemd ] || systemctl daemon-reload
   [ -z "${made_target:-}" ] || rm -rf "${OPT:?}/$new_target"
   restart_service || warn 'The version before did not start either; look at its log.'
-  warn "Version $TIDEMARK_VERSION did not report, so version ${old_version:-before} with its configuration was put back. What it said stands above; nothing waiting was lost."
+  if [ "$new_target" = "$old_target" ]; then
+    warn 'With what was changed the agent did not report, so what was before was put back. What it said stands above; nothing waiting was lost.'
+  else
+    warn "Version $TIDEMARK_VERSION did not report, so version $old_version with its configuration was put back. What it said stands above; nothing waiting was lost."
+  fi
 }
 
 must_point() { point_current "$1" || warn "The link $OPT/current could not be put back: run \`ln -sfn $1 $OPT/current\`."; }
@@ -1176,7 +1176,8 @@ must_point() { point_current "$1" || warn "The link $OPT/current could not be pu
 confirm() {
   step 'Waiting for the collector to confirm a report'
   started=$(restarts)
-  "$OPT/bin/tidemark-agent" confirm --config "$ETC/agent.yaml" --since "$since_ms" --timeout "${TIDEMARK_CONFIRM_SECONDS:-60}" >"$staging/confirmed" &
+  set -- confirm --config "$ETC/agent.yaml" --since "$since_ms"
+  "$OPT/bin/tidemark-agent" "$@" --timeout "${TIDEMARK_CONFIRM_SECONDS:-60}" >"$staging/confirmed" &
   child=$!
   while kill -0 "$child" 2>/dev/null; do
     fallen=$(restarts)
@@ -1186,11 +1187,14 @@ confirm() {
       child=''
       return $EXIT_SERVICE_NOT_STARTED
     fi
-    sleep 1
+    sleep 0.2 2>/dev/null || sleep 1
   done
   wait "$child"
   confirmed_with=$?
   child=''
+  if [ $confirmed_with -eq 0 ]; then
+    case $("$OPT/bin/tidemark-agent" "$@" --timeout 5 --json) in *'"state":"pending"'*) state=pending ;; *) state=confirmed ;; esac
+  fi
   return $confirmed_with
 }
 
@@ -1242,8 +1246,10 @@ prune() {
 install() {
   begun=$(date +%s)
   check_system
+  look_around
   read_token
-  look_around_and_choose
+  choose_server
+  choose_fetcher
   [ $dry_run = no ] || { dry_install && return; }
   take_lock
   make_staging
@@ -1269,12 +1275,6 @@ install() {
   finish
 }
 
-look_around_and_choose() {
-  look_around
-  choose_server
-  choose_fetcher
-}
-
 make_staging() {
   [ -d "$OPT" ] || made_opt=yes
   must mkdir -p "$OPT"
@@ -1287,6 +1287,7 @@ make_staging() {
 finish() {
   if [ $start = no ]; then
     stage=proven
+    [ ! -f "$staging/enrolled" ] || cat "$staging/enrolled"
     say "Installed version $TIDEMARK_VERSION and not started, as asked: nothing is reported yet. To start it: $(start_words)"
     return
   fi
@@ -1295,7 +1296,7 @@ finish() {
   stage=proven
   prune
   cat "$staging/confirmed"
-  if grep -q '"pending"' "$staging/confirmed" || [ $state = pending ]; then
+  if [ "$state" = pending ]; then
     say "Installed version $TIDEMARK_VERSION in $(($(date +%s) - begun)) s; it waits to be approved, as said above."
   else
     say "Installed version $TIDEMARK_VERSION in $(($(date +%s) - begun)) s; the collector has confirmed a report of this node."
