@@ -130,14 +130,14 @@ describe('enroll', () => {
         env: { PATH: '/usr/bin:/bin', RECORDER: recorder },
       },
     );
-    const said = execFileSync('/bin/sh', ['-ec', commands.linux], {
+    const said = execFileSync('/bin/sh', ['-c', commands.linux], {
       cwd: directory,
       env: { PATH: `${directory}/bin:/usr/bin:/bin` },
       input: `${string}\n`,
       encoding: 'utf8',
     });
     expect(said.split('\n')).toEqual([
-      '[-fsSo][agent-install-linux.sh][http://10.0.0.1:5000/tide~mark/documentation/downloads/agent-install-linux.sh]',
+      'Enrolment string: [-fsSo][agent-install-linux.sh][http://10.0.0.1:5000/tide~mark/documentation/downloads/agent-install-linux.sh]',
       '[./agent-install-linux.sh][--server][http://10.0.0.1:5000/tide~mark][--hostname][][--interval][60][--token-file][./enrolment-token]',
       '',
     ]);

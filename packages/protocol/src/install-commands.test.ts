@@ -1,7 +1,7 @@
 /** The commands to paste, pasted: into a real shell, with a real certificate, and with what a name can hold. */
 import { execFileSync } from 'node:child_process';
 import { createHash, X509Certificate } from 'node:crypto';
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, onTestFinished, test } from 'vitest';
@@ -27,14 +27,14 @@ const string = (fingerprint: string | undefined): string =>
 test('without a token they are those that the documentation of every system shows, and ask for approval', () => {
   const { linux, windows } = installCommands('http://10.0.0.1:5000/', undefined, 'minusnow-db');
   expect(linux.split('\n')).toEqual([
-    'curl -fsSo agent-install-linux.sh http://10.0.0.1:5000/documentation/downloads/agent-install-linux.sh',
-    'chmod +x agent-install-linux.sh',
+    'curl -fsSo agent-install-linux.sh http://10.0.0.1:5000/documentation/downloads/agent-install-linux.sh &&',
+    'chmod +x agent-install-linux.sh &&',
     'sudo ./agent-install-linux.sh --server http://10.0.0.1:5000 --hostname minusnow-db --interval 60',
   ]);
   expect(windows).toContain(
     "-Uri 'http://10.0.0.1:5000/documentation/downloads/agent-install-windows.ps1' -OutFile agent-install-windows.ps1",
   );
-  expect(windows).toMatch(/-Server 'http:\/\/10\.0\.0\.1:5000' -HostName 'minusnow-db' -Interval 60$/);
+  expect(windows).toMatch(/-Server 'http:\/\/10\.0\.0\.1:5000' -HostName 'minusnow-db' -Interval 60\n}$/);
 });
 
 test('no command holds the token', () => {
@@ -44,7 +44,10 @@ test('no command holds the token', () => {
 
 describe('with an authority of the collector’s own', () => {
   /** Pastes the Linux commands where `curl` gives the certificate and says what it is asked. */
-  function paste(fingerprintOf: (pem: string) => string): { asked: string[]; failed: boolean } {
+  function paste(
+    fingerprintOf: (pem: string) => string,
+    how: 'as an argument' | 'from the terminal' = 'as an argument',
+  ): { asked: string[]; failed: boolean } {
     const directory = mkdtempSync(join(tmpdir(), 'tidemark-paste-'));
     onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
     const inside = (name: string): string => join(directory, name);
@@ -83,13 +86,19 @@ describe('with an authority of the collector’s own', () => {
     );
     let failed = false;
     try {
-      execFileSync('/bin/sh', ['-ec', linux], {
+      // bash reads a pipe as it reads a terminal: no further than it has understood.
+      const [shell, argv, input] =
+        how === 'as an argument' ? (['/bin/sh', ['-c', linux], 'tme1.x\n'] as const) : (['bash', ['-s'], `${linux}\ntme1.x\n`] as const);
+      execFileSync(shell, argv, {
         cwd: directory,
         env: { PATH: `${directory}:/usr/bin:/bin` },
-        input: 'tme1.…\n',
+        input,
         stdio: ['pipe', 'ignore', 'ignore'],
       });
-    } catch {
+      expect(readFileSync(inside('enrolment-token'), 'utf8')).toBe('tme1.x\n');
+      expect(statSync(inside('enrolment-token')).mode & 0o777).toBe(0o600);
+    } catch (error) {
+      if (!(error instanceof Error && 'status' in error)) throw error;
       failed = true;
     }
     return { asked: readFileSync(inside('asked'), 'utf8').trim().split('\n'), failed };
@@ -105,8 +114,14 @@ describe('with an authority of the collector’s own', () => {
     ]);
   });
 
+  test('pasted whole into a shell that reads its commands from the same terminal, the string is asked for and not a command is swallowed', () => {
+    const { asked } = paste((pem) => createHash('sha256').update(new X509Certificate(pem).raw).digest('hex'), 'from the terminal');
+    expect(asked).toHaveLength(3);
+  });
+
   test('with another certificate nothing is fetched and nothing is run', () => {
-    const { asked } = paste(() => 'ab'.repeat(32));
+    const { asked, failed } = paste(() => 'ab'.repeat(32));
+    expect(failed).toBe(true);
     expect(asked).toEqual(['curl -fsSko tidemark-ca.pem https://watch.example/tidemark/documentation/downloads/ca.pem']);
   });
 });

@@ -24,7 +24,8 @@ const LINUX_NAME = '"$(hostname)"';
 const WINDOWS_NAME = '$env:COMPUTERNAME';
 
 /**
- * Commands to paste on the machine.
+ * Commands to paste on the machine, all at once: each is one statement to its shell, which reads the whole of it before the first
+ * part asks for the enrolment string, and stops at the first part that fails.
  * @param address the collector's address as the machine reaches it, path included
  * @param enrolment the enrolment string that the person has in hand; undefined for machines that ask to be approved
  * @param name what the node is to be called; what the machine is called unless given
@@ -32,46 +33,57 @@ const WINDOWS_NAME = '$env:COMPUTERNAME';
 export function installCommands(address: string, enrolment?: string, name?: string): InstallCommands {
   const url = address.replace(/\/+$/, '');
   const fingerprint = enrolment === undefined ? undefined : parseEnrolment(enrolment)?.fingerprint;
-  const linux = [
-    ...(enrolment === undefined ? [] : [`(umask 077; cat > enrolment-token)   # paste the enrolment string, Enter, Ctrl-D`]),
-    ...linuxDownload(`${url}/documentation/downloads`, fingerprint),
-    'chmod +x agent-install-linux.sh',
-    [
-      `sudo ./agent-install-linux.sh --server ${shellWord(url)} --hostname ${name === undefined ? LINUX_NAME : shellWord(name)} --interval 60`,
-      ...(enrolment === undefined ? [] : ['--token-file ./enrolment-token']),
-    ].join(' '),
-  ];
-  const windows = [
-    ...(enrolment === undefined
-      ? []
-      : ['Read-Host "Paste the enrolment string" | Set-Content -Encoding Ascii "$env:TEMP\\enrolment-token"   # as administrator']),
-    ...windowsDownload(`${url}/documentation/downloads`, fingerprint),
-    [
-      `powershell -ExecutionPolicy Bypass -File .\\agent-install-windows.ps1 -Server ${powershellWord(url)} -HostName ${name === undefined ? WINDOWS_NAME : powershellWord(name)} -Interval 60`,
-      ...(enrolment === undefined ? [] : ['-TokenFile "$env:TEMP\\enrolment-token"']),
-    ].join(' '),
-  ];
-  return { linux: linux.join('\n'), windows: windows.join('\n') };
+  return {
+    linux: linuxCommands(url, enrolment !== undefined, fingerprint, name),
+    windows: windowsCommands(url, enrolment !== undefined, fingerprint, name),
+  };
 }
 
 /** With an authority of the collector's own its certificate is fetched first, and is taken for true only when it has the fingerprint. */
-function linuxDownload(downloads: string, fingerprint: string | undefined): string[] {
+function linuxCommands(url: string, hasToken: boolean, fingerprint: string | undefined, name: string | undefined): string {
+  const downloads = `${url}/documentation/downloads`;
   const script = shellWord(`${downloads}/agent-install-linux.sh`);
-  if (fingerprint === undefined) return [`curl -fsSo agent-install-linux.sh ${script}`];
   return [
-    `curl -fsSko tidemark-ca.pem ${shellWord(`${downloads}/ca.pem`)}`,
-    `openssl x509 -in tidemark-ca.pem -outform der | sha256sum | grep -q ^${fingerprint} && curl -fsSo agent-install-linux.sh --cacert tidemark-ca.pem ${script}`,
-  ];
+    ...(hasToken ? [`(umask 077; printf 'Enrolment string: '; read -r string; printf '%s\\n' "$string" > enrolment-token)`] : []),
+    ...(fingerprint === undefined
+      ? [`curl -fsSo agent-install-linux.sh ${script}`]
+      : [
+          `curl -fsSko tidemark-ca.pem ${shellWord(`${downloads}/ca.pem`)}`,
+          `openssl x509 -in tidemark-ca.pem -outform der | sha256sum | grep -q ^${fingerprint}`,
+          `curl -fsSo agent-install-linux.sh --cacert tidemark-ca.pem ${script}`,
+        ]),
+    'chmod +x agent-install-linux.sh',
+    [
+      `sudo ./agent-install-linux.sh --server ${shellWord(url)} --hostname ${name === undefined ? LINUX_NAME : shellWord(name)} --interval 60`,
+      ...(hasToken ? ['--token-file ./enrolment-token'] : []),
+    ].join(' '),
+  ].join(' &&\n');
 }
 
-function windowsDownload(downloads: string, fingerprint: string | undefined): string[] {
+function windowsCommands(url: string, hasToken: boolean, fingerprint: string | undefined, name: string | undefined): string {
+  const downloads = `${url}/documentation/downloads`;
   const script = powershellWord(`${downloads}/agent-install-windows.ps1`);
-  const tls = '[Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor 3072';
-  if (fingerprint === undefined) return [tls, `Invoke-WebRequest -UseBasicParsing -Uri ${script} -OutFile agent-install-windows.ps1`];
-  return [
-    `curl.exe -fsSko tidemark-ca.pem ${powershellWord(`${downloads}/ca.pem`)}`,
-    '$ca = New-Object Security.Cryptography.X509Certificates.X509Certificate2 "$pwd\\tidemark-ca.pem"',
-    "$sum = -join ([Security.Cryptography.SHA256]::Create().ComputeHash($ca.RawData) | ForEach-Object { $_.ToString('x2') })",
-    `if ($sum -eq '${fingerprint}') { curl.exe -fsSo agent-install-windows.ps1 --ssl-no-revoke --cacert tidemark-ca.pem ${script} } else { throw 'This is not the collector that made the enrolment string.' }`,
+  const lines = [
+    "$ErrorActionPreference = 'Stop'",
+    ...(hasToken ? ['Read-Host \'Enrolment string\' | Set-Content -Encoding Ascii "$env:TEMP\\enrolment-token"'] : []),
+    ...(fingerprint === undefined
+      ? [
+          '[Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor 3072',
+          `Invoke-WebRequest -UseBasicParsing -Uri ${script} -OutFile agent-install-windows.ps1`,
+        ]
+      : [
+          `curl.exe -fsSko tidemark-ca.pem ${powershellWord(`${downloads}/ca.pem`)}`,
+          "if ($LASTEXITCODE) { throw 'The certificate of the collector cannot be fetched.' }",
+          '$ca = New-Object Security.Cryptography.X509Certificates.X509Certificate2 "$pwd\\tidemark-ca.pem"',
+          "$sum = -join ([Security.Cryptography.SHA256]::Create().ComputeHash($ca.RawData) | ForEach-Object { $_.ToString('x2') })",
+          `if ($sum -ne '${fingerprint}') { throw 'This is not the collector that made the enrolment string.' }`,
+          `curl.exe -fsSo agent-install-windows.ps1 --ssl-no-revoke --cacert tidemark-ca.pem ${script}`,
+          "if ($LASTEXITCODE) { throw 'The installer cannot be fetched.' }",
+        ]),
+    [
+      `powershell -ExecutionPolicy Bypass -File .\\agent-install-windows.ps1 -Server ${powershellWord(url)} -HostName ${name === undefined ? WINDOWS_NAME : powershellWord(name)} -Interval 60`,
+      ...(hasToken ? ['-TokenFile "$env:TEMP\\enrolment-token"'] : []),
+    ].join(' '),
   ];
+  return `& {\n${lines.map((line) => `  ${line}`).join('\n')}\n}`;
 }
