@@ -6,6 +6,7 @@ import { mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { packagesOf } from './licences.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 
@@ -21,6 +22,8 @@ export const AGENT_FLAGS = ['--max-semi-space-size=1', '--max-old-space-size=96'
 export interface BundleResult {
   file: string;
   sizeBytes: number;
+  /** Directories of the packages inside, relative to the checkout. */
+  packages: string[];
 }
 
 /** Bundles from the sources. The file appears whole: an agent may be starting from it. */
@@ -29,8 +32,9 @@ export async function bundleAgent(outputDirectory = join(root, 'installers/dist'
   await mkdir(outputDirectory, { recursive: true });
   const file = join(outputDirectory, 'tidemark-agent.cjs');
   const temporary = `${file}.${process.pid}.tmp`;
-  await build({
-    entryPoints: [join(root, 'agent/src/main.ts')],
+  const { metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: ['agent/src/main.ts'],
     outfile: temporary,
     bundle: true,
     platform: 'node',
@@ -42,9 +46,10 @@ export async function bundleAgent(outputDirectory = join(root, 'installers/dist'
     external: ['pg-native'],
     // pg asks `Response` whether it runs at Cloudflare, and on Node.js 20 that alone loads the whole of fetch: 20 MB.
     define: { Response: 'undefined', TIDEMARK_VERSION: JSON.stringify(version), 'import.meta.url': '""' },
+    metafile: true,
     logLevel: 'warning',
   });
   await rename(temporary, file);
   await writeFile(join(outputDirectory, 'tidemark-agent.flags.json'), `${JSON.stringify(AGENT_FLAGS)}\n`);
-  return { file, sizeBytes: (await stat(file)).size };
+  return { file, sizeBytes: (await stat(file)).size, packages: packagesOf(Object.keys(metafile.inputs)) };
 }

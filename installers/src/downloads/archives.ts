@@ -7,6 +7,7 @@ import { PACKER, gzip, xz } from '../archive/squeeze.ts';
 import { filesOfPackage, tarOf } from '../archive/tar.ts';
 import { zipOf } from '../archive/zip.ts';
 import { AGENT_FLAGS, bundleAgent } from '../bundle.ts';
+import { licencesOf } from '../licences.ts';
 import { NODE_VERSION, PINNED_RUNTIMES, type Format, type PinnedPackage, type Platform } from '../runtime/pinned.ts';
 import type { Cache } from './cache.ts';
 
@@ -75,13 +76,13 @@ export async function packEntries(entries: readonly Entry[], format: Format, onP
 export async function agentEntries(root: string): Promise<{ version: string; entries: Entry[] }> {
   const directory = await mkdtemp(join(tmpdir(), 'tidemark-agent-'));
   try {
-    const { file } = await bundleAgent(directory);
+    const { file, packages } = await bundleAgent(directory);
     const { version } = JSON.parse(await readFile(join(root, 'agent/package.json'), 'utf8')) as { version: string };
     const texts = {
       flags: AGENT_FLAGS.map((flag) => `${flag}\n`).join(''),
       VERSION: `${version}\n`,
       NODE: `${NODE_VERSION}\n`,
-      LICENSE: await readFile(join(root, 'LICENSE'), 'utf8'),
+      LICENSE: `${await readFile(join(root, 'LICENSE'), 'utf8')}\n\nInside are these packages:\n\n${await licencesOf(root, packages)}`,
     };
     const entries = Object.entries(texts).map(([name, text]) => ({ name, content: Buffer.from(text), executable: false }));
     return { version, entries: [...entries, { name: 'tidemark-agent.cjs', content: await readFile(file), executable: false }] };

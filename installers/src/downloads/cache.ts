@@ -44,7 +44,7 @@ export class Cache {
       await writeFile(temporary, Buffer.concat([hashOf(content), content]), { mode: 0o600 });
       await rename(temporary, file);
     } catch {
-      await rm(temporary, { force: true });
+      await rm(temporary, { force: true }).catch(() => {});
     }
   }
 

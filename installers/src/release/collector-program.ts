@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { packagesOf } from './third-party.ts';
+import { packagesOf } from '../licences.ts';
 
 /** Libraries inside are CommonJS and expect these three. */
 const BANNER = `import { createRequire as createRequireOfBundle } from 'node:module';

@@ -11,7 +11,7 @@ import { sumOf, sumRows } from '../downloads/sums.ts';
 import { NODE_VERSION, type Platform } from '../runtime/pinned.ts';
 import { collectorProgram, type CollectorProgram } from './collector-program.ts';
 import { embeddedPostgres } from './embedded-postgres.ts';
-import { licencesOf } from './third-party.ts';
+import { licencesOf } from '../licences.ts';
 
 /** Whole directories of the checkout that are read as they are. */
 const DIRECTORIES = ['collector/migrations', 'packages/console/dist', 'docs/runbooks', 'dashboards/json'] as const;

@@ -17,6 +17,7 @@ const MAX_OUTPUT_CHARACTERS = 64 * 1024;
 export interface NpmCommand {
   program: string;
   args: readonly string[];
+  environment: NodeJS.ProcessEnv;
 }
 
 /** The npm that runs us, else the one beside this Node.js, else the one on the path. */
@@ -29,7 +30,7 @@ export function findNpm(environment: NodeJS.ProcessEnv, nodePath: string): NpmCo
   const script = [...(running !== undefined && /npm-cli\.[cm]?js$/.test(running) ? [running] : []), ...beside].find((file) =>
     existsSync(file),
   );
-  return script === undefined ? { program: 'npm', args: [] } : { program: nodePath, args: [script] };
+  return script === undefined ? { program: 'npm', args: [], environment } : { program: nodePath, args: [script], environment };
 }
 
 /**
@@ -39,10 +40,10 @@ export function findNpm(environment: NodeJS.ProcessEnv, nodePath: string): NpmCo
 export async function fetchPackage(pinned: PinnedPackage, directory: string, from: string, npm: NpmCommand): Promise<Buffer> {
   const wanted = `${pinned.name}@${pinned.version}`;
   const args = [...npm.args, 'pack', wanted, '--pack-destination', directory, '--ignore-scripts', '--loglevel=error'];
-  const { code, output } = await runToEnd(npm.program, args, from);
+  const { code, output } = await runToEnd({ ...npm, args }, from);
   if (code !== 0) throw notFetched(wanted, reasonOf(output));
-  const file = (await readdir(directory)).find((name) => name.endsWith('.tgz'));
-  if (file === undefined) throw notFetched(wanted, 'npm wrote nothing');
+  const [file, ...others] = await readdir(directory);
+  if (file === undefined || others.length > 0) throw notFetched(wanted, `npm wrote ${others.length === 0 ? 'nothing' : 'more than that'}`);
   const bytes = await readFile(join(directory, file));
   checkIntegrity(bytes, pinned);
   return bytes;
@@ -77,9 +78,9 @@ function reasonOf(output: string): string {
   );
 }
 
-function runToEnd(program: string, args: readonly string[], cwd: string): Promise<{ code: number; output: string }> {
+function runToEnd({ program, args, environment: env }: NpmCommand, cwd: string): Promise<{ code: number; output: string }> {
   return new Promise((resolve, reject) => {
-    const child = spawn(program, args, { cwd, stdio: ['ignore', 'pipe', 'pipe'], timeout: FETCH_TIMEOUT_MS, windowsHide: true });
+    const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'], timeout: FETCH_TIMEOUT_MS, windowsHide: true });
     let output = '';
     for (const stream of [child.stdout, child.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => (output = (output + text).slice(-MAX_OUTPUT_CHARACTERS)));
