@@ -113,7 +113,7 @@ export function connectionTrouble(code: string | undefined, message: string, ser
       return `the certificate of ${where} is for another name`;
     case 'EPROTO':
     case 'ERR_SSL_WRONG_VERSION_NUMBER':
-      return `${where} does not speak TLS: use http:// or the port that does`;
+      return aboutOurCertificate(code, message, where) ?? `${where} does not speak TLS: use http:// or the port that does`;
     case 'TIDEMARK_PROXY':
     case 'TIDEMARK_FILE':
       return message;
@@ -125,7 +125,7 @@ export function connectionTrouble(code: string | undefined, message: string, ser
 /** What the other side said of the certificate that this agent shows; undefined when it was about something else. */
 function aboutOurCertificate(code: string | undefined, message: string, where: string): string | undefined {
   const alert =
-    /ALERT_([A-Z_]+)$/.exec(code ?? '')?.[1] ?? /alert ([a-z ]+?)(?::|$)/.exec(message)?.[1]?.toUpperCase().replaceAll(' ', '_');
+    /ALERT_([A-Z_]+)$/.exec(code ?? '')?.[1] ?? /alert ([a-z ]+?) *(?::|$)/m.exec(message)?.[1]?.toUpperCase().replaceAll(' ', '_');
   if (alert === undefined) return undefined;
   if (alert === 'CERTIFICATE_REQUIRED') return `${where} asks for a certificate of this agent: name one with certFile and keyFile`;
   if (alert === 'HANDSHAKE_FAILURE')

@@ -11,7 +11,7 @@ import { urlToHttpOptions } from 'node:url';
 import { codeOf, sentenceOf } from '@tidemark/service';
 
 /** What an answer to CONNECT may take. */
-const TUNNEL_TIMEOUT_MS = 10_000;
+const TUNNEL_TIMEOUT_MS = 8_000;
 
 /** How a collector is reached, beside its address. */
 export interface Route {

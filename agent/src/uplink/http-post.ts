@@ -42,6 +42,8 @@ export class Poster {
   readonly #timeouts: PostTimeouts;
   #request: ClientRequest | undefined;
   #aborted = false;
+  /** Rejects the request under way. */
+  #giveUp: ((error: Error) => void) | undefined;
 
   constructor(url: URL, connections: HttpAgent, timeouts: PostTimeouts = POST_TIMEOUTS) {
     this.#secure = url.protocol === 'https:';
@@ -78,7 +80,7 @@ export class Poster {
   /** Gives up the request under way, and every later one. */
   abort(): void {
     this.#aborted = true;
-    this.#request?.destroy(failure('TIDEMARK_ABORTED', 'given up'));
+    this.#giveUp?.(failure('TIDEMARK_ABORTED', 'given up'));
   }
 
   #once(method: string, headers: OutgoingHttpHeaders, body: Buffer | undefined): Promise<Answer> {
@@ -87,12 +89,18 @@ export class Poster {
       const send = this.#secure ? httpsRequest : httpRequest;
       const request = send({ ...this.#target, method, headers });
       this.#request = request;
-      const late = (code: string, what: string): void => void request.destroy(failure(code, what));
+      const late = (code: string, what: string): void => giveUp(failure(code, what));
       let timer = setTimeout(late, this.#timeouts.answerMs, 'TIDEMARK_NO_ANSWER', 'no answer');
       const fail = (error: Error): void => {
         clearTimeout(timer);
         reject(error);
       };
+      // A request that still waits for its connection does not tell that it was destroyed.
+      const giveUp = (error: Error): void => {
+        request.destroy(error);
+        fail(error);
+      };
+      this.#giveUp = giveUp;
       request.once('socket', (socket) => {
         if (request.reusedSocket || (!socket.connecting && !this.#secure)) return;
         clearTimeout(timer);
