@@ -1,8 +1,9 @@
 /** `check replication`, `postgres setup` and discovery as they are installed, against real servers: nothing that nobody knows is OK, or 0. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { chownSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { answersAsPostgres, sizePretty } from '@tidemark/agent';
 import { afterAll, describe, expect, test } from 'vitest';
 import { PostgresCluster, waitUntil, type PostgresInstance, type PostgresVersion } from './postgres/cluster.ts';
@@ -21,6 +22,19 @@ writeFileSync(ALONE.TIDEMARK_CONFIG, '{}\n');
 
 const check = (instance: { url: string }, ...more: string[]): Promise<Outcome> =>
   runToEnd('agent', ['check', 'replication', '--url', instance.url, ...more], ALONE);
+
+const AGENT_FILE = fileURLToPath(new URL('../../installers/dist/tidemark-agent.cjs', import.meta.url));
+const SCRIPT = fileURLToPath(new URL('../../installers/linux/check-replication-status.sh', import.meta.url));
+writeFileSync(join(directory, 'tidemark-agent'), `#!/bin/sh\nexec '${process.execPath}' '${AGENT_FILE}' "$@"\n`, { mode: 0o755 });
+
+/** check-replication-status.sh, the agent being on the PATH. */
+function script(...args: string[]): { code: number | null; stdout: string } {
+  const { status, stdout } = spawnSync('sh', [SCRIPT, ...args], {
+    encoding: 'utf8',
+    env: { ...process.env, ...ALONE, PATH: `${directory}:${process.env['PATH']}` },
+  });
+  return { code: status, stdout };
+}
 
 interface Server {
   status: string;
@@ -127,6 +141,10 @@ describe.each(VERSIONS)('PostgreSQL %i', { timeout: 120_000 }, (version: Postgre
     });
     expect(await check(b, 'replica', '--format', 'status')).toMatchObject({ code: 0 });
     expect(await check(a, 'master', '--format', 'status')).toMatchObject({ code: 0, stdout });
+    // The script that is downloaded says the same.
+    expect(script('master', '--url', a.url)).toEqual({ code: 0, stdout });
+    expect(script('replica', '--url', a.url)).toEqual({ code: 2, stdout: 'is_replica: NO - This is a master!\n' });
+    expect(script('replica', '--url', b.url).stdout).toMatch(/^is_replica: YES - This is a replica\nlag_seconds: \d+\.\d+\n$/);
     const wrong = await check(a, 'replica', '--format', 'status');
     expect(wrong).toMatchObject({ code: 2, stdout: 'is_replica: NO - This is a master!\n' });
     expect(wrong.stderr).toContain('it shows as master');

@@ -21,7 +21,7 @@ export interface Bundling {
   signal: AbortSignal;
 }
 
-/** Compressing three runtimes takes a minute or two; this is for a machine that is very busy. */
+/** Packing three runtimes takes some four minutes the first time; this is for a machine that is very busy. */
 const BUNDLE_TIMEOUT_MS = 30 * 60_000;
 const KILL_AFTER_MS = 5_000;
 const KEPT_ERROR_CHARS = 4_096;

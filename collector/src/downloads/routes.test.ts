@@ -2,7 +2,7 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { createPublicKey, verify } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -382,7 +382,7 @@ describe('made on demand', () => {
     ]);
     expect(runScript(script.body)).toEqual({
       code: 14,
-      err: 'The collector is preparing its downloads: 42 %, packing linux-x64. Fetch agent-install-linux.sh again in 5 seconds.\n',
+      err: 'The collector is preparing its downloads: 42 %, packing linux-x64. Fetch agent-install-linux.sh again later; http://localhost:80/documentation/downloads/ shows how it stands.\n',
     });
     expect((await app.inject({ url: `${BASE}agent-uninstall-linux.sh` })).statusCode).toBe(200);
     const page = (await app.inject({ url: BASE })).body;
@@ -502,26 +502,64 @@ function runScript(text: string): { code: number; err: string } {
   }
 }
 
-test('a client that hangs up holds no file', async () => {
-  const { app, bundleDir } = await served();
-  const url = await listening(app);
-  writeFileSync(join(bundleDir, RUNTIME), bytes(3_000_000));
-  await new Promise<void>((resolve, reject) => {
-    const request = httpRequest(url + BASE + RUNTIME, (response) => {
-      response.once('data', () => {
-        response.destroy();
-        resolve();
-      });
-    });
-    request.on('error', reject).end();
+/** Whether this process has the file open. */
+const isOpen = (file: string): boolean =>
+  readdirSync('/proc/self/fd').some((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`) === file;
+    } catch {
+      return false;
+    }
   });
-  const isOpen = (): boolean =>
-    readdirSync('/proc/self/fd').some((fd) => {
-      try {
-        return readlinkSync(`/proc/self/fd/${fd}`) === join(bundleDir, RUNTIME);
-      } catch {
-        return false;
-      }
+
+describe('a client', () => {
+  test('that hangs up holds no file', async () => {
+    const { app, bundleDir, installersDir } = await served();
+    writeBundle(installersDir, { [RUNTIME]: Buffer.alloc(40_000_000) });
+    const url = await listening(app);
+    await new Promise<void>((resolve, reject) => {
+      httpRequest(url + BASE + RUNTIME, (response) => {
+        response.once('data', () => {
+          expect(isOpen(join(bundleDir, RUNTIME))).toBe(true);
+          response.destroy();
+          resolve();
+        });
+      })
+        .on('error', reject)
+        .end();
     });
-  await vi.waitFor(() => expect(isOpen()).toBe(false), 5_000);
+    await vi.waitFor(() => expect(isOpen(join(bundleDir, RUNTIME))).toBe(false), 5_000);
+  });
+
+  test('that takes nothing for long is let go, and one that is slow is not', async () => {
+    const { app, bundleDir, installersDir } = await served({ waits: { stalledMs: 400 } });
+    writeBundle(installersDir, { [RUNTIME]: Buffer.alloc(40_000_000) });
+    const url = await listening(app);
+    const file = join(bundleDir, RUNTIME);
+    const begin = (): Promise<IncomingMessage> =>
+      new Promise((resolve, reject) =>
+        httpRequest(url + BASE + RUNTIME, { agent: false }, resolve)
+          .on('error', reject)
+          .end(),
+      );
+    const idle = await begin();
+    const cut = new Promise<Error>((resolve) => idle.once('error', resolve));
+    idle.pause();
+    expect(isOpen(file)).toBe(true);
+    await vi.waitFor(() => expect(isOpen(file)).toBe(false), 5_000);
+    idle.resume();
+    expect((await cut).message).toBe('aborted');
+
+    const slow = await begin();
+    let takenBytes = 0;
+    const began = performance.now();
+    for await (const chunk of slow as AsyncIterable<Buffer>) {
+      takenBytes += chunk.length;
+      // Longer altogether than the bound of standing still.
+      const due = (takenBytes / 40_000_000) * 1_200 - (performance.now() - began);
+      if (due > 20) await new Promise((resolve) => setTimeout(resolve, due));
+    }
+    expect(takenBytes).toBe(40_000_000);
+    expect(performance.now() - began).toBeGreaterThan(1_000);
+  });
 });

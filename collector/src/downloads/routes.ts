@@ -10,7 +10,7 @@ import { addressFor } from './address.ts';
 import { RELEASE, SIGNATURE, SUMS, type Bundle } from './bundle.ts';
 import { bundlerIn } from './bundler.ts';
 import { DOWNLOADS_STYLE, downloadsPage, type DownloadsPage } from './page.ts';
-import { FileSender } from './sending.ts';
+import { FileSender, STALLED_MS } from './sending.ts';
 import { Shelf, type ShelfOptions, type ShelfState } from './shelf.ts';
 import { openSigningKey, type SigningKey } from './signing-key.ts';
 import { SCRIPTS, excuse, fillTemplate, needsBundle, readTemplate, type Placeholder, type Script } from './templates.ts';
@@ -36,14 +36,14 @@ export interface DownloadRoutesOptions {
   /** What becomes of a machine that asks to join without a token. */
   policy: DownloadsPage['policy'];
   run?: ShelfOptions['run'];
-  /** Bounds of waiting for what is under way, in milliseconds. */
-  waits?: { scriptMs: number; fileMs: number };
+  /** Bounds in milliseconds: of waiting for what is under way, and for a client that takes nothing. */
+  waits?: Partial<typeof WAITS>;
 }
 
 const BASE = '/documentation/downloads';
 const CA = 'ca.pem';
 /** People save a script without looking at the status: it is worth waiting for, but less long than proxies wait (HAProxy on Debian: 50 s). */
-const WAITS = { scriptMs: 40_000, fileMs: 2_000 };
+const WAITS = { scriptMs: 40_000, fileMs: 2_000, stalledMs: STALLED_MS };
 const RETRY_SECONDS = 5;
 const TEXT = 'text/plain; charset=utf-8';
 
@@ -74,14 +74,15 @@ export function downloadRoutes(app: FastifyInstance, options: DownloadRoutesOpti
 class Downloads {
   readonly #options: DownloadRoutesOptions;
   readonly #shelf: Shelf;
-  readonly #sender = new FileSender();
-  readonly #waits: { scriptMs: number; fileMs: number };
+  readonly #sender: FileSender;
+  readonly #waits: typeof WAITS;
   #key: SigningKey | undefined;
 
   constructor(options: DownloadRoutesOptions) {
     const { installersDir, clock, log, run } = options;
     this.#options = options;
-    this.#waits = options.waits ?? WAITS;
+    this.#waits = { ...WAITS, ...options.waits };
+    this.#sender = new FileSender(this.#waits.stalledMs);
     this.#shelf = new Shelf({
       directory: join(installersDir, 'dist', 'bundle'),
       bundler: () => bundlerIn(installersDir),
@@ -145,7 +146,10 @@ class Downloads {
         if (!(error instanceof ProblemError) || !isPosix) throw error;
         // Saved by habit without a look at the status, and run: then it says what is wrong.
         const retrySeconds = error.retryAfterSeconds ?? RETRY_SECONDS;
-        const said = excuse(`${error.message} Fetch ${script.name} again in ${retrySeconds} seconds.`, EXIT.downloadFailed);
+        const said = excuse(
+          `${error.message} Fetch ${script.name} again later; ${address}${BASE}/ shows how it stands.`,
+          EXIT.downloadFailed,
+        );
         return reply.code(503).header('retry-after', String(retrySeconds)).type('text/x-shellscript; charset=utf-8').send(said);
       }
     }

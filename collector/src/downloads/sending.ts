@@ -12,10 +12,15 @@ import { stampOf, type BundleFile } from './bundle.ts';
 const MAX_AT_ONCE = 256;
 const READ_BYTES = 256 * 1024;
 /** A client that takes nothing for so long has gone, or means no good. */
-const STALLED_MS = 60_000;
+export const STALLED_MS = 60_000;
 
 export class FileSender {
   #underWay = 0;
+  readonly #stalledMs: number;
+
+  constructor(stalledMs: number) {
+    this.#stalledMs = stalledMs;
+  }
 
   /**
    * Begins to send the file, or the asked part of it. Resolves with false, and nothing sent, when it is not the file that was checked
@@ -51,7 +56,7 @@ export class FileSender {
     this.#underWay += 1;
     reply.raw.once('close', () => (this.#underWay -= 1));
     // Without a listener of its own the server ends such a connection; for the next request it sets its own bound again.
-    if (request.raw.socket instanceof Socket) request.raw.socket.setTimeout(STALLED_MS);
+    if (request.raw.socket instanceof Socket) request.raw.socket.setTimeout(this.#stalledMs);
     void reply.send(handle.createReadStream({ start, end, highWaterMark: READ_BYTES }));
     return true;
   }

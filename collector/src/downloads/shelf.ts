@@ -103,7 +103,7 @@ export class Shelf {
         throw new OperationalFailure(
           `This installation was shipped without its downloads, or has lost them: ${read.what}. Install it again.`,
         );
-      log.info({ directory, reason: read.what }, 'making the downloads for agents; this takes a minute or two');
+      log.info({ directory, reason: read.what }, 'making the downloads for agents; the first time this takes some minutes');
       await run({ program, directory, signal: this.#stop.signal, onProgress: (progress) => (this.#progress = progress) });
       read = await this.#read();
     }

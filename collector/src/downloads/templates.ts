@@ -70,6 +70,6 @@ export function fillTemplate(template: string, valueOf: (name: Placeholder) => s
 
 /** What is answered in place of a POSIX script that cannot be had yet: saved and run by habit, it says so and does nothing. */
 export function excuse(sentence: string, exitCode: number): string {
-  const plain = sentence.replace(/[^\w .,:;()%/-]/g, ' ');
+  const plain = sentence.replace(/[^\w .,:;()%/~[\]-]/g, ' ');
   return `#!/bin/sh\n# This is not the script yet.\nprintf '%s\\n' '${plain}' >&2\nexit ${exitCode}\n`;
 }
