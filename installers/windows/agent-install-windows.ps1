@@ -814,11 +814,11 @@ function Stop-Program($Done, [string]$Otherwise, [string]$Sentence) {
 # A secret of this machine's own, which the collector knows by its hash; made by the agent and never seen here.
 function Register-Node {
     $script:Pending = $false
-    $secret = Join-Path $Data 'agent.token'
+    $secretFile = Join-Path $Data 'agent.token'
     $given = @(Get-GivenOptions)
-    if ($script:Installed -and (Test-Path -LiteralPath $secret) -and $given.Count -eq 0 -and -not $TokenFile) { return }
+    if ($script:Installed -and (Test-Path -LiteralPath $secretFile) -and $given.Count -eq 0 -and -not $TokenFile) { return }
     Write-Step "Enrolling at $($script:Collector)"
-    $arguments = @('enroll', '--config', (Join-Path $Data 'agent.yaml'), '--secret-file', $secret, '--json')
+    $arguments = @('enroll', '--config', (Join-Path $Data 'agent.yaml'), '--secret-file', $secretFile, '--json')
     if ($TokenFile) { $arguments += '--token-file', (Resolve-Path -LiteralPath $TokenFile).ProviderPath }
     $done = Invoke-Agent $arguments
     if ($done.Code -ne 0) { Stop-Program $done 'failed' 'The collector did not enrol this node, for the reason above.' }
