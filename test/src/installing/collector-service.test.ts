@@ -3,62 +3,30 @@
  * restored, removed, with a real agent reporting and everything that it stored still there.
  */
 import type { ChildProcess } from 'node:child_process';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EXIT } from '@tidemark/service';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { makeRelease } from './collector-release.ts';
-import { Lab, Machine } from './machine.ts';
+import { DATA, V1, startCollectorMachine, type CollectorMachine } from './collector-machine.ts';
+import type { Machine } from './machine.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const V1 = '/root/tidemark-0.1.0';
 const CONSOLE = 'http://127.0.0.1:5000';
-const DATA = '/var/lib/tidemark/collector';
 /** Who runs what of ours; the machine has no ps. */
 const PROCESSES = `for p in /proc/[0-9]*; do case $(readlink $p/exe) in */node | */postgres) echo "$(stat -c %U $p) $(readlink $p/exe)" ;; esac; done`;
 const AGENT = join(here, '../../../installers/dist/tidemark-agent.cjs');
 
-let directory: string;
-let lab: Lab;
+let world: CollectorMachine;
 let machine: Machine;
+const install: CollectorMachine['install'] = (from, ...args) => world.install(from, ...args);
+const makeVersion: CollectorMachine['makeVersion'] = (version, change) => world.makeVersion(version, change);
 
 beforeAll(async () => {
-  directory = await mkdtemp(join(tmpdir(), 'tidemark-collector-release-'));
-  lab = await Lab.open();
-  const made = await Promise.all([newMachine(), makeRelease(directory)]);
-  machine = made[0];
-  // The stories need to know its number.
-  expect(made[1].version).toBe('0.1.0');
-  await cp(made[1].path, machine.path(V1), { recursive: true, verbatimSymlinks: true });
+  world = await startCollectorMachine();
+  machine = world.machine;
 });
-afterAll(async () => {
-  await machine?.stop();
-  await lab?.close();
-  await rm(directory, { recursive: true, force: true });
-});
-
-async function newMachine(): Promise<Machine> {
-  const started = await Machine.start({ release: 'bookworm', hostname: 'monitor', gateway: lab });
-  for (const name of ['systemctl', 'journalctl']) started.install(join(here, 'stubs', 'collector', name), `/usr/bin/${name}`);
-  return started;
-}
-
-const install = (from: string, ...args: string[]): ReturnType<Machine['run']> => machine.run(`${from}/collector-install-linux.sh ${args.join(' ')}`);
-
-/** Another version: the first one under another number, changed by a line of shell within it. */
-async function makeVersion(version: string, change = ':'): Promise<string> {
-  const path = `/root/tidemark-${version}`;
-  const { code, stderr } = await machine.run(
-    `cp -a ${V1} ${path} && cd ${path} && echo ${version} >VERSION &&
-     sed -i 's/"version": "[^"]*"/"version": "${version}"/' collector/package.json && ${change} &&
-     find . -type f ! -name SHA256SUMS | sed 's|^\\./||' | LC_ALL=C sort | xargs sha256sum >SHA256SUMS`,
-  );
-  expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-  return path;
-}
+afterAll(() => world?.close());
 
 /** A statement in the embedded database, through its socket. */
 async function sql<Row extends pg.QueryResultRow>(statement: string): Promise<Row[]> {
@@ -78,7 +46,8 @@ async function sql<Row extends pg.QueryResultRow>(statement: string): Promise<Ro
 
 const reportCount = async (): Promise<number> => Number((await sql<{ count: string }>('SELECT count(*) FROM reports'))[0]!.count);
 const versionInUse = async (): Promise<string> => (await machine.run('readlink /opt/tidemark-collector/current')).stdout.trim();
-const backups = async (): Promise<string[]> => (await machine.run('ls /var/backups/tidemark')).stdout.split('\n').filter((name) => name !== '');
+const backups = async (): Promise<string[]> =>
+  (await machine.run('ls /var/backups/tidemark')).stdout.split('\n').filter((name) => name !== '');
 const isUp = async (): Promise<boolean> => (await machine.run('tidemark-collector wait --timeout 20')).code === 0;
 
 /** Waits for more stored reports than there were. */
@@ -98,7 +67,9 @@ describe.sequential('a life', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain('The collector runs and is healthy.');
     expect(stdout).toContain(`sudo cat ${DATA}/admin-token`);
-    expect(stdout).toContain(`curl -fsSLo agent-install-linux.sh http://${machine.address}:5000/documentation/downloads/agent-install-linux.sh`);
+    expect(stdout).toContain(
+      `curl -fsSLo agent-install-linux.sh http://${machine.address}:5000/documentation/downloads/agent-install-linux.sh`,
+    );
     expect(stdout).toContain('Listens on   0.0.0.0:5000');
     expect(stdout, 'no secret on a screen').not.toContain(machine.read(`${DATA}/admin-token`).trim());
     expect(await versionInUse()).toBe('versions/0.1.0');
@@ -133,7 +104,7 @@ describe.sequential('a life', () => {
     expect(added.code).toBe(0);
     machine.install(AGENT, '/root/agent.cjs');
     agent = machine.spawn(
-      `exec ${V1}/runtime/node /root/agent.cjs run --server ${CONSOLE} --hostname web1 --interval 1 --token-file /root/web1.token --data-dir /root/agent`,
+      `echo $$ >/root/agent.pid; exec ${V1}/runtime/node /root/agent.cjs run --server ${CONSOLE} --hostname web1 --interval 1 --token-file /root/web1.token --data-dir /root/agent`,
     );
     await moreReportsThan(2);
   });
@@ -157,7 +128,8 @@ describe.sequential('a life', () => {
 
   test('a dry run says each step and changes nothing', async () => {
     const next = await makeVersion('0.2.0');
-    const listed = async (): Promise<string> => (await machine.run('find /opt /etc /var/backups -type f -o -type l | sort; cat /run/stub-systemd/calls | grep -vc show')).stdout;
+    const listed = async (): Promise<string> =>
+      (await machine.run('find /opt /etc /var/backups -type f -o -type l | sort; cat /run/stub-systemd/calls | grep -vc show')).stdout;
     const there = await listed();
     const { code, stdout } = await install(next, '--dry-run', '--listen', '0.0.0.0:5055');
     expect(code).toBe(0);
@@ -178,12 +150,22 @@ describe.sequential('a life', () => {
     await moreReportsThan(count);
     // The agent numbers its reports: a gap would be a loss.
     await expect
-      .poll(async () => (await sql('SELECT 1 FROM (SELECT sequence - lag(sequence) OVER (PARTITION BY boot ORDER BY sequence) AS step FROM reports) s WHERE step <> 1')).length)
+      .poll(
+        async () =>
+          (
+            await sql(
+              'SELECT 1 FROM (SELECT sequence - lag(sequence) OVER (PARTITION BY boot ORDER BY sequence) AS step FROM reports) s WHERE step <> 1',
+            )
+          ).length,
+      )
       .toBe(0);
   });
 
   test('a version that does not come up is taken back within seconds, and its backup is where the data was', async () => {
-    const broken = await makeVersion('0.3.0', `mv collector/dist/main.js collector/dist/real.js && echo "if (process.argv[2] === 'run') process.exit(1); await import('./real.js');" >collector/dist/main.js`);
+    const broken = await makeVersion(
+      '0.3.0',
+      `mv collector/dist/main.js collector/dist/real.js && echo "if (process.argv[2] === 'run') process.exit(1); await import('./real.js');" >collector/dist/main.js`,
+    );
     const count = await reportCount();
     const config = machine.read('/etc/tidemark/collector.yaml');
     const { code, stderr } = await install(broken, '--raw-days', '90');
@@ -192,7 +174,9 @@ describe.sequential('a life', () => {
     expect(stderr).toMatch(/Version 0\.2\.0 is back, with the data of \/var\/backups\/tidemark\/\S+-0\.2\.0, and healthy\./);
     expect(await versionInUse()).toBe('versions/0.2.0');
     expect(machine.read('/etc/tidemark/collector.yaml')).toBe(config);
-    expect((await machine.run('ls -A /opt/tidemark-collector /opt/tidemark-collector/versions')).stdout).not.toMatch(/0\.3\.0|way-back|\.new/);
+    expect((await machine.run('ls -A /opt/tidemark-collector /opt/tidemark-collector/versions')).stdout).not.toMatch(
+      /0\.3\.0|way-back|\.new/,
+    );
     expect(await isUp()).toBe(true);
     expect(await reportCount()).toBeGreaterThanOrEqual(count);
     await moreReportsThan(count);
@@ -212,7 +196,10 @@ describe.sequential('a life', () => {
   });
 
   test('interrupted while it waits for the new version, it goes back as well', async () => {
-    const slow = await makeVersion('0.5.0', `mv collector/dist/main.js collector/dist/real.js && echo "if (process.argv[2] === 'run') await new Promise((r) => setTimeout(r, 600000)); await import('./real.js');" >collector/dist/main.js`);
+    const slow = await makeVersion(
+      '0.5.0',
+      `mv collector/dist/main.js collector/dist/real.js && echo "if (process.argv[2] === 'run') await new Promise((r) => setTimeout(r, 600000)); await import('./real.js');" >collector/dist/main.js`,
+    );
     const child = machine.spawn(`exec ${slow}/collector-install-linux.sh`);
     let said = '';
     const exited = new Promise((resolve) => child.once('exit', resolve));
@@ -240,7 +227,9 @@ describe.sequential('a life', () => {
     expect(kept).toHaveLength(2);
     expect(kept.every((name) => name.endsWith('-0.2.0'))).toBe(true);
     await machine.run('tidemark-collector nodes add made-after-the-backup >/dev/null');
-    const { code, stdout, stderr } = await machine.run(`/opt/tidemark-collector/current/collector-install-linux.sh --restore /var/backups/tidemark/${kept[1]!}`);
+    const { code, stdout, stderr } = await machine.run(
+      `/opt/tidemark-collector/current/collector-install-linux.sh --restore /var/backups/tidemark/${kept[1]!}`,
+    );
     expect(code, stderr).toBe(0);
     expect(stdout).toContain('under version 0.2.0; the collector is healthy');
     expect(await versionInUse()).toBe('versions/0.2.0');
@@ -262,26 +251,30 @@ describe.sequential('a life', () => {
 
   test('uninstalled, its data stays and is found again; purged, the machine is what it was', async () => {
     const gone = new Promise((resolve) => agent.once('exit', resolve));
-    agent.kill('SIGTERM');
+    await machine.run('kill "$(cat /root/agent.pid)"');
     await gone;
     const count = await reportCount();
     const removed = await machine.run('/opt/tidemark-collector/current/collector-install-linux.sh --uninstall');
     expect(removed.code, removed.stderr).toBe(0);
-    expect((await machine.run(`ls -d ${DATA}/postgres /etc/tidemark/collector.yaml; ls -d /opt/tidemark-collector /usr/local/bin/tidemark-collector`)).stdout).toBe(
-      `/etc/tidemark/collector.yaml\n${DATA}/postgres\n`,
-    );
+    expect(
+      (
+        await machine.run(
+          `ls -d ${DATA}/postgres /etc/tidemark/collector.yaml; ls -d /opt/tidemark-collector /usr/local/bin/tidemark-collector`,
+        )
+      ).stdout,
+    ).toBe(`/etc/tidemark/collector.yaml\n${DATA}/postgres\n`);
     expect((await install('/root/tidemark-0.6.0')).code).toBe(0);
     expect(await reportCount()).toBeGreaterThanOrEqual(count);
     const purged = await install('/root/tidemark-0.6.0', '--uninstall', '--purge');
     expect(purged.code, purged.stderr).toBe(0);
     expect((await machine.run(PROCESSES)).stdout).toBe('');
-    await machine.run('rm -rf /root/tidemark-0.[2-9].0 /root/agent /root/agent.cjs /root/web1.token');
+    await machine.run('rm -rf /root/tidemark-0.[2-9].0 /root/agent /root/agent.cjs /root/agent.pid /root/web1.token');
     expect(changes(before, await machine.listing())).toEqual(DOCUMENTED);
   });
 });
 
-/** Files that useradd keeps: the copy before its last change, and the ranges that it has given out. */
-const DOCUMENTED: string[] = [];
+/** The copies that useradd and userdel keep of what was before their last change. */
+const DOCUMENTED = ['/etc/group-', '/etc/gshadow-', '/etc/passwd-', '/etc/shadow-'];
 
 function changes(before: Map<string, string>, after: Map<string, string>): string[] {
   const paths = new Set([...before.keys(), ...after.keys()]);
