@@ -58,7 +58,8 @@ export async function askOnce({ server, request, secret, connections, timeouts }
 export function troubleOf(error: unknown, server: URL): Extract<Asked, { kind: 'trouble' }> {
   const code = codeOf(error);
   const exitCode = exitCodeOf(code);
-  const again = exitCode === EXIT.nameUnknown || exitCode === EXIT.connectionRefused || code === 'TIDEMARK_NO_ANSWER';
+  // A name that DNS does not know is a slip of the pen; a server that does not answer may be starting.
+  const again = code === 'EAI_AGAIN' || code === 'TIDEMARK_NO_ANSWER' || exitCode === EXIT.connectionRefused;
   return { kind: 'trouble', exitCode, detail: connectionTrouble(code, sentenceOf(error), server), again };
 }
 
