@@ -197,7 +197,7 @@ describe('confirm', () => {
       intervalSeconds: 60,
       lastReportAt: NOW,
       uplink: UPLINK,
-      spool: { reports: 3, sizeBytes: 1, oldestTakenAt: NOW, lost: 0, trouble: undefined } as AgentStatus['spool'],
+      spool: { reports: 3, sizeBytes: 1, oldestTakenAt: NOW, lost: 0, trouble: undefined },
       probes: [probe('cpu'), probe('memory'), probe('filesystem'), probe('disk', false), probe('network')],
       postgres: [
         { instance: 'localhost:5432', up: true, role: 'primary', version: '17.2', detail: null },

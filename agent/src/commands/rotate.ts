@@ -43,7 +43,7 @@ export async function rotate(values: AgentOptionValues, flags: RotateFlags, cont
   }
   if (flags.json === true) return `${JSON.stringify({ state: 'rotated', name: node.name, secretFile })}\n`;
   return (
-    `"${printable(node.name)}" has a new secret, in ${secretFile} (mode 0600). The old one holds until the new one was used, 24 hours at most.\n` +
+    `"${printable(node.name)}" has a new secret, in ${secretFile} (mode 0600). The old one holds until the new one was used.\n` +
     'An agent that reads that file takes it up by itself; one that systemd handed it to is to be restarted: systemctl restart tidemark-agent\n'
   );
 }

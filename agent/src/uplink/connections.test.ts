@@ -105,7 +105,7 @@ describe('authorities', () => {
     await poster.post({}, Buffer.from('{}'));
     server.setSecureContext({ key: readFileSync(at('server-of-other.key')), cert: readFileSync(at('server-of-other.pem')) });
     server.closeAllConnections();
-    await expect(poster.post({}, Buffer.from('{}'))).rejects.toThrow();
+    await expect(poster.post({}, Buffer.from('{}'))).rejects.toMatchObject({ code: expect.stringMatching(/CERT|SIGNATURE/) as string });
     writeFileSync(at('trusted.pem'), readFileSync(at('other.pem')));
     expect((await poster.post({}, Buffer.from('{}'))).text).toBe('nobody');
   });
