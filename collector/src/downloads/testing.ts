@@ -1,9 +1,15 @@
-/** An installation's `installers` directory for tests, with a small bundle of the documented form. */
+/** An installation's `installers` directory for tests, with a small bundle of the documented form, and a server over it. */
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { onTestFinished } from 'vitest';
+import { ManualClock } from '@tidemark/service';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { expect, onTestFinished } from 'vitest';
+import { testServer } from '../http/testing.ts';
+import { downloadRoutes, type DownloadRoutesOptions } from './routes.ts';
 import { SCRIPTS } from './templates.ts';
 
 export const RUNTIME = 'tidemark-runtime-20.20.2-linux-x64.tar.xz';
@@ -78,4 +84,43 @@ const progress = (percent, what) => process.stdout.write(JSON.stringify({ percen
 ${body}
 `,
   );
+}
+
+export const BASE = '/documentation/downloads/';
+
+export interface Served {
+  app: FastifyInstance;
+  installersDir: string;
+  bundleDir: string;
+  dataDir: string;
+  files: Record<string, Buffer>;
+  clock: ManualClock;
+}
+
+/** A server with a bundle (but for `empty`), templates, and a clock that the test moves. Closed, and found to have failed at nothing, when the test is over. */
+export async function served(options: Partial<DownloadRoutesOptions> & { empty?: boolean } = {}): Promise<Served> {
+  const [installersDir, dataDir, clock] = [temporary(), temporary(), new ManualClock()];
+  const files = options.empty ? {} : writeBundle(installersDir);
+  writeTemplates(installersDir);
+  const { app, logged } = await testServer({
+    routes: (a) =>
+      downloadRoutes(a, {
+        installersDir,
+        dataDir,
+        clock,
+        log: pino({ level: 'silent' }),
+        publicUrl: undefined,
+        policy: 'approve',
+        baseUrl: () => new URL('http://127.0.0.1:5000'),
+        ...options,
+      }),
+  });
+  onTestFinished(() => expect(logged()).not.toContain('a request failed'));
+  return { app, installersDir, bundleDir: join(installersDir, 'dist/bundle'), dataDir, files, clock };
+}
+
+/** Listens, and resolves with the address. */
+export async function listening(app: FastifyInstance): Promise<string> {
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  return `http://127.0.0.1:${(app.server.address() as AddressInfo).port}`;
 }
