@@ -4,13 +4,22 @@ import { isIP } from 'node:net';
 import type { TlsKind } from './tls.ts';
 
 /** Every address of this machine that others can use, and those by which it reaches itself. */
-export function machineNames(hostname: string): string[] {
-  const addresses = Object.values(networkInterfaces())
+export function machineNames(hostname: string, interfaces: typeof networkInterfaces = networkInterfaces): string[] {
+  const addresses = Object.values(readable(interfaces))
     .flatMap((list) => list ?? [])
     // A link-local address means nothing without the interface it is of.
     .filter(({ internal, address }) => !internal && !address.startsWith('fe80:'))
     .map(({ address }) => address);
   return [hostname, 'localhost', '127.0.0.1', '::1', ...addresses];
+}
+
+/** A service that was locked in too tightly may not ask for them; its certificate has names all the same. */
+function readable(interfaces: typeof networkInterfaces): ReturnType<typeof networkInterfaces> {
+  try {
+    return interfaces();
+  } catch {
+    return {};
+  }
 }
 
 const isLoopback = (host: string): boolean => host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
