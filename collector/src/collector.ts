@@ -263,6 +263,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
       enrolment: { policy: config.enrollment, publicUrl, log: log.child({ component: 'enrolment' }) },
       downloads: {
         installersDir: options.installersDir,
+        version: options.version,
         dataDir: config.dataDir,
         clock,
         log: log.child({ component: 'downloads' }),

@@ -88,7 +88,7 @@ export async function assembleApi(version: string): Promise<AssembledApi> {
     lifecycle: { stopping: false },
     baseUrl: () => new URL('http://127.0.0.1'),
     runbooksDir: join(dataDir, 'none'),
-    downloads: { installersDir: join(dataDir, 'none'), dataDir, clock, log, publicUrl: undefined, policy: 'approve' },
+    downloads: { installersDir: join(dataDir, 'none'), version, dataDir, clock, log, publicUrl: undefined, policy: 'approve' },
     enrolment: { policy: 'approve', publicUrl: undefined, log },
     settings: {
       version,

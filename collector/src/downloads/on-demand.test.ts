@@ -83,6 +83,17 @@ describe('made on demand', () => {
     }, 10_000);
   });
 
+  test('anew after an update of the checkout, and a release serves what it has', async () => {
+    const waits = { scriptMs: 20_000, fileMs: 20_000 };
+    const { app, installersDir } = await served({ version: '0.2.0', waits });
+    const scratch = temporary();
+    writeBundle(scratch, {}, '0.2.0');
+    writeBundler(installersDir, `fs.cpSync(${JSON.stringify(join(scratch, 'dist/bundle'))}, out, { recursive: true });`);
+    expect((await app.inject({ url: `${BASE}release.json` })).json<{ version: string }>().version).toBe('0.2.0');
+    const { app: release } = await served({ version: '0.2.0', waits });
+    expect((await release.inject({ url: `${BASE}release.json` })).json<{ version: string }>().version).toBe('0.1.0');
+  });
+
   test('a bundler that leaves out a file has failed', async () => {
     const { app, installersDir } = await served({ empty: true, waits: { scriptMs: 20_000, fileMs: 20_000 } });
     const scratch = temporary();

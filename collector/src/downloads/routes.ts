@@ -25,6 +25,7 @@ export interface Authority {
 export interface DownloadRoutesOptions {
   /** Templates below `linux` and `windows`, the bundle in `dist/bundle`, and in a checkout the program that makes it. */
   installersDir: string;
+  version: string;
   /** Where the signing key is kept. */
   dataDir: string;
   clock: Clock;
@@ -79,13 +80,14 @@ class Downloads {
   #key: SigningKey | undefined;
 
   constructor(options: DownloadRoutesOptions) {
-    const { installersDir, clock, log, run } = options;
+    const { installersDir, version, clock, log, run } = options;
     this.#options = options;
     this.#waits = { ...WAITS, ...options.waits };
     this.#sender = new FileSender(this.#waits.stalledMs);
     this.#shelf = new Shelf({
       directory: join(installersDir, 'dist', 'bundle'),
       bundler: () => bundlerIn(installersDir),
+      version,
       clock,
       log,
       ...(run === undefined ? {} : { run }),

@@ -17,6 +17,8 @@ export interface ShelfOptions {
   directory: string;
   /** The program that makes it, where there is one; asked each time, for it may be built later. */
   bundler: () => string | undefined;
+  /** Of this program: where a bundle can be made, one of another version is left from before an update. */
+  version: string;
   clock: Clock;
   log: Log;
   run?: (bundling: Bundling) => Promise<void>;
@@ -95,10 +97,12 @@ export class Shelf {
   }
 
   async #take(): Promise<void> {
-    const { log, bundler, run = runBundler, directory } = this.#options;
+    const { log, bundler, run = runBundler, directory, version } = this.#options;
     let read = await this.#read();
+    const program = bundler();
+    if (read.kind === 'whole' && program !== undefined && read.bundle.version !== version)
+      read = { kind: 'incomplete', what: `the agent there is ${read.bundle.version}, and this is ${version}` };
     if (read.kind === 'incomplete') {
-      const program = bundler();
       if (program === undefined)
         throw new OperationalFailure(
           `This installation was shipped without its downloads, or has lost them: ${read.what}. Install it again.`,
@@ -108,7 +112,7 @@ export class Shelf {
       read = await this.#read();
     }
     if (read.kind !== 'whole') {
-      const remedy = bundler() === undefined ? 'Install the collector again.' : `Delete ${directory}, and they are made anew.`;
+      const remedy = program === undefined ? 'Install the collector again.' : `Delete ${directory}, and they are made anew.`;
       throw new OperationalFailure(`The downloads are not whole: ${read.what}. ${remedy}`);
     }
     const { bundle } = read;

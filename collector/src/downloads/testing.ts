@@ -106,6 +106,7 @@ export async function served(options: Partial<DownloadRoutesOptions> & { empty?:
     routes: (a) =>
       downloadRoutes(a, {
         installersDir,
+        version: '0.1.0',
         dataDir,
         clock,
         log: pino({ level: 'silent' }),
