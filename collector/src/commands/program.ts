@@ -159,6 +159,9 @@ async function run(load: () => LoadedOptions<CollectorConfig>, context: ProgramC
   const config = configuration.values;
   const log = createLog('tidemark-collector', config.logLevel, config.logFormat);
   return runUntilStopped({ log, stopTimeoutMs: STOP_TIMEOUT_MS }, async (lifecycle) => {
+    // Windows has no SIGTERM: its service host says so by closing standard input.
+    if (context.environment['TIDEMARK_STOP_WITH_STDIN'] === '1')
+      process.stdin.resume().once('close', () => lifecycle.stop('standard input was closed'));
     const {
       url,
       listen,
