@@ -10,11 +10,13 @@ import {
 } from './enrolment-decision.ts';
 import {
   OVERLAP_MS,
+  UNTIL_USED_MS,
   addNode,
   addToken,
   admit,
   claimOf,
   deleteNeverApproved,
+  endTokens,
   described,
   expireTokens,
   forgetEnded,
@@ -138,7 +140,9 @@ async function carryOut(
       if (rename) await client.query('UPDATE nodes SET name = $2 WHERE id = $1', [node.id, request.name]);
       await client.query('UPDATE nodes SET machine = coalesce(machine, $2) WHERE id = $1', [node.id, machine]);
       if (rotate) {
-        await expireTokens(client, node.id, new Date(now.getTime() + OVERLAP_MS));
+        // Of the node's secrets the one that it shows is the one that it has; others were lost on the way.
+        await endTokens(client, node.id, now, null, asking.bearerHash);
+        await expireTokens(client, node.id, new Date(now.getTime() + UNTIL_USED_MS));
         await addToken(client, node.id, hash, now);
         await forgetEnded(client, node.id);
       }

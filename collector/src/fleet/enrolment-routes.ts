@@ -78,7 +78,7 @@ function askingRoute(app: FastifyInstance, options: EnrolmentRoutesOptions): voi
       tags,
       summary: 'A machine asks to be a node',
       description:
-        'Answers the same when it is asked again with the same secretHash. With "Authorization: Bearer SECRET" of an approved node it renames the node, or replaces its secret: the former one ends when the new one is first used, at the latest after 24 hours.',
+        'Answers the same when it is asked again with the same secretHash. With "Authorization: Bearer SECRET" of an approved node it renames the node, or replaces its secret: the former one ends when the new one is first used.',
       body: EnrollRequest,
       response: { 200: EnrollAnswer },
     },

@@ -10,6 +10,11 @@ import type { Database } from '../db/pool.ts';
 const LOCK_KEY = 0x746964650005;
 /** How long a secret that was replaced holds when the new one is not used before. */
 export const OVERLAP_MS = 24 * 3_600_000;
+/**
+ * The same when the node itself asked for the new one: only the use of that ends the old one. A rotation that broke off, with the new
+ * secret lost on the node, must not lock it out a day later.
+ */
+export const UNTIL_USED_MS = 10 * 365 * 24 * 3_600_000;
 /** Ended secrets that are remembered of a node: their holders are told so, in place of "unknown". */
 const ENDED_KEPT = 50;
 
@@ -126,15 +131,24 @@ export async function expireTokens(client: PoolClient, nodeId: number, at: Date)
   ]);
 }
 
-export async function endTokens(client: PoolClient, nodeId: number, now: Date, as: 'denied' | 'replaced' | null): Promise<void> {
-  await client.query('UPDATE node_tokens SET revoked_at = $2, ended_as = $3 WHERE node_id = $1 AND revoked_at IS NULL', [nodeId, now, as]);
+export async function endTokens(
+  client: PoolClient,
+  nodeId: number,
+  now: Date,
+  as: 'denied' | 'replaced' | null,
+  except: Buffer = Buffer.alloc(0),
+): Promise<void> {
+  await client.query(
+    'UPDATE node_tokens SET revoked_at = $2, ended_as = $3 WHERE node_id = $1 AND revoked_at IS NULL AND token_hash <> $4',
+    [nodeId, now, as, except],
+  );
 }
 
 /** A node that asks for a new secret every minute must not fill the table. */
 export async function forgetEnded(client: PoolClient, nodeId: number): Promise<void> {
   await client.query(
     `DELETE FROM node_tokens WHERE token_hash IN (
-       SELECT token_hash FROM node_tokens WHERE node_id = $1 AND (revoked_at IS NOT NULL OR expires_at IS NOT NULL)
+       SELECT token_hash FROM node_tokens WHERE node_id = $1 AND revoked_at IS NOT NULL
        ORDER BY created_at DESC OFFSET $2)`,
     [nodeId, ENDED_KEPT],
   );
