@@ -2,11 +2,11 @@
  * Compression by 7-Zip compiled to WebAssembly: the bytes depend on that one pinned package, and neither on what the machine has
  * nor on the zlib of the Node.js that runs (decision 0018). It works in this thread until it is done, telling its progress.
  */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { EXIT, OperationalFailure } from '@tidemark/service';
 import sevenZip, { type SevenZipModuleFactory } from '7z-wasm';
+import { withTemporaryDirectory, writing } from '../files.ts';
 
 /**
  * Part of every cache key: raise it with every change of what the bytes depend on. The dictionary of 8 MB costs half a percent of
@@ -56,10 +56,9 @@ export async function deflate(content: Uint8Array, onPercent: OnPercent = () => 
   return { bytes: made.subarray(start, end), crc32: Buffer.from(made.buffer, made.byteOffset + end, 4).readUInt32LE(0) };
 }
 
-async function squeeze(content: Uint8Array, form: keyof typeof ARGUMENTS, onPercent: OnPercent): Promise<Uint8Array> {
-  const directory = await mkdtemp(join(tmpdir(), 'tidemark-pack-'));
-  try {
-    await writeFile(join(directory, 'in'), content);
+function squeeze(content: Uint8Array, form: keyof typeof ARGUMENTS, onPercent: OnPercent): Promise<Uint8Array> {
+  return withTemporaryDirectory(async (directory) => {
+    await writing(directory, () => writeFile(join(directory, 'in'), content));
     let words = '';
     let complaint = '';
     const program = await startSevenZip({
@@ -70,10 +69,10 @@ async function squeeze(content: Uint8Array, form: keyof typeof ARGUMENTS, onPerc
       },
       stderr: (character) => void (complaint = (complaint + String.fromCharCode(character)).slice(-2000)),
     });
-    program.FS.mkdir('/work');
-    program.FS.mount(program.NODEFS, { root: directory }, '/work');
+    program.FS.mkdir('/files');
+    program.FS.mount(program.NODEFS, { root: directory }, '/files');
     try {
-      program.callMain(['a', ...ARGUMENTS[form], '-bsp1', '-bso0', '-y', '/work/out', '/work/in']);
+      program.callMain(['a', ...ARGUMENTS[form], '-bsp1', '-bso0', '-y', '/files/out', '/files/in']);
     } catch (error) {
       throw new OperationalFailure(
         `Packing failed in ${directory}: ${complaint.replaceAll(/\s+/g, ' ').trim() || String(error)}. Is there room there, and memory of 200 MB?`,
@@ -83,7 +82,5 @@ async function squeeze(content: Uint8Array, form: keyof typeof ARGUMENTS, onPerc
     }
     onPercent(100);
     return await readFile(join(directory, `out.${form === 'gzip' ? 'gz' : 'xz'}`));
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
 }

@@ -1,6 +1,4 @@
 /** `bundle`: makes what nodes download. Progress goes to standard error for people, or to standard output as JSON lines for a program. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { EXIT, OperationalFailure, sentenceOf } from '@tidemark/service';
@@ -8,6 +6,7 @@ import { Packages } from '../downloads/archives.ts';
 import { Cache } from '../downloads/cache.ts';
 import { makeBundle } from '../downloads/directory.ts';
 import type { Progress } from '../downloads/progress.ts';
+import { withTemporaryDirectory } from '../files.ts';
 import { fetchPackage, type NpmCommand } from '../runtime/npm.ts';
 import { PLATFORMS, type Format, type Platform } from '../runtime/pinned.ts';
 
@@ -69,14 +68,7 @@ export async function bundleCommand(args: readonly string[], surroundings: Surro
 
 /** Packages by npm, each through a directory of its own. */
 export function npmPackages({ root, npm }: Surroundings): Packages {
-  return new Packages(async (pinned) => {
-    const directory = await mkdtemp(join(tmpdir(), 'tidemark-fetch-'));
-    try {
-      return await fetchPackage(pinned, directory, root, npm);
-    } finally {
-      await rm(directory, { recursive: true, force: true });
-    }
-  });
+  return new Packages((pinned) => withTemporaryDirectory((directory) => fetchPackage(pinned, directory, root, npm)));
 }
 
 /** A line for each thing that is done, and one for every tenth of the way. */

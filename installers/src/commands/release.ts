@@ -1,13 +1,12 @@
 /** `release`: makes the collector's release archives, each with everything in it. */
-import { mkdir, mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { EXIT, OperationalFailure, sentenceOf } from '@tidemark/service';
 import { Cache } from '../downloads/cache.ts';
 import { makeBundle } from '../downloads/directory.ts';
 import { Steps } from '../downloads/progress.ts';
-import { put, writing } from '../downloads/put.ts';
+import { put, withTemporaryDirectory, writing } from '../files.ts';
 import { sumOf, sumRows } from '../downloads/sums.ts';
 import { archiveName, packRelease, unpackRelease, weightOf } from '../release/archive.ts';
 import { releaseFor, versionOf } from '../release/layout.ts';
@@ -45,8 +44,7 @@ export async function releaseCommand(args: readonly string[], surroundings: Surr
   const tell = progressForPeople(surroundings);
   await writing(out, () => mkdir(out, { recursive: true }));
   // A directory of its own: what a checkout serves may hold less, and change meanwhile.
-  const bundleDirectory = await mkdtemp(join(tmpdir(), 'tidemark-bundle-'));
-  try {
+  await withTemporaryDirectory(async (bundleDirectory) => {
     await makeBundle({ root, out: bundleDirectory, platforms: nodes, formats: [], packages, cache, tell });
     for (const platform of platforms) {
       const release = await releaseFor(platform, root, bundleDirectory, packages);
@@ -58,9 +56,7 @@ export async function releaseCommand(args: readonly string[], surroundings: Surr
           await packRelease(release, platform, cache, new Steps(weightOf(release), tell)),
         );
     }
-  } finally {
-    await rm(bundleDirectory, { recursive: true, force: true });
-  }
+  });
   if (!unpacked) {
     for (const { name, sizeBytes } of await writeSums(out, await versionOf(root))) {
       surroundings.out(`${(sizeBytes / 1e6).toFixed(2).padStart(7)} MB  ${name}\n`);

@@ -1,12 +1,12 @@
 /** The archives that nodes download, each made of the same bytes wherever it is made; a runtime's are taken from the cache. */
-import { mkdtemp, readFile, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Entry } from '../archive/entry.ts';
 import { PACKER, gzip, xz } from '../archive/squeeze.ts';
 import { filesOfPackage, tarOf } from '../archive/tar.ts';
 import { zipOf } from '../archive/zip.ts';
 import { AGENT_FLAGS, bundleAgent } from '../bundle.ts';
+import { withTemporaryDirectory } from '../files.ts';
 import { licencesOf } from '../licences.ts';
 import { NODE_VERSION, PINNED_RUNTIMES, type Format, type PinnedPackage, type Platform } from '../runtime/pinned.ts';
 import type { Cache } from './cache.ts';
@@ -73,9 +73,8 @@ export async function packEntries(entries: readonly Entry[], format: Format, onP
 }
 
 /** The agent as nodes get it: one file, its flags, its version, the runtime it wants. */
-export async function agentEntries(root: string): Promise<{ version: string; entries: Entry[] }> {
-  const directory = await mkdtemp(join(tmpdir(), 'tidemark-agent-'));
-  try {
+export function agentEntries(root: string): Promise<{ version: string; entries: Entry[] }> {
+  return withTemporaryDirectory(async (directory) => {
     const { file, packages } = await bundleAgent(directory);
     const { version } = JSON.parse(await readFile(join(root, 'agent/package.json'), 'utf8')) as { version: string };
     const texts = {
@@ -86,9 +85,7 @@ export async function agentEntries(root: string): Promise<{ version: string; ent
     };
     const entries = Object.entries(texts).map(([name, text]) => ({ name, content: Buffer.from(text), executable: false }));
     return { version, entries: [...entries, { name: 'tidemark-agent.cjs', content: await readFile(file), executable: false }] };
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
 }
 
 /** The source of the Windows service's program, which the installer compiles on the node: it travels with the agent, under the same signature. */

@@ -5,17 +5,18 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
-import { EXIT, OperationalFailure } from '@tidemark/service';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { tarOf } from '../archive/tar.ts';
 import { AGENT_FLAGS } from '../bundle.ts';
 import { NODE_VERSION, type PinnedPackage, type Platform } from '../runtime/pinned.ts';
 import { Packages } from './archives.ts';
 import { Cache } from './cache.ts';
 import { makeBundle, type BundledFile } from './directory.ts';
-import { writing } from './put.ts';
 import type { Progress } from './progress.ts';
 import type { ReleaseFile } from './sums.ts';
+
+// Each bundles the agent, twice or more: seconds, and on a machine that does ten other things many of them.
+vi.setConfig({ testTimeout: 90_000 });
 
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../../../', import.meta.url));
@@ -114,7 +115,10 @@ test('what is damaged in the cache is made anew', async () => {
   }
   const after = await bundle('mended');
   expect(after.fetched).toHaveLength(3);
-  expect(contents(after.out)).toEqual(contents(before.out));
+  const runtimesOf = (out: string): [string, string][] =>
+    Object.entries(contents(out)).filter(([name]) => name.startsWith('tidemark-runtime-'));
+  expect(runtimesOf(after.out)).toHaveLength(5);
+  expect(runtimesOf(after.out)).toEqual(runtimesOf(before.out));
 });
 
 test('a cache that cannot be written costs time, and nothing else', async () => {
@@ -140,15 +144,6 @@ test('only the platform that is asked for; what is there of this version is kept
 test('a package without what is wanted is a defect, not a bundle', async () => {
   const packages = new Packages(() => tarOf([]).then((tar) => gzipSync(tar)));
   await expect(packages.runtime('linux-x64')).rejects.toThrow('holds no bin/node');
-});
-
-test.each([
-  ['ENOSPC', EXIT.noRoom, /no room left for \/out/],
-  ['EACCES', EXIT.noRights, /\/out cannot be written to \(EACCES\)/],
-] as const)('a disk that says %s', async (code, exitCode, said) => {
-  const error = await writing('/out', () => Promise.reject(Object.assign(new Error(code), { code }))).catch((thrown: unknown) => thrown);
-  expect(error).toBeInstanceOf(OperationalFailure);
-  expect(error).toMatchObject({ exitCode, message: expect.stringMatching(said) as unknown });
 });
 
 test('the cache forgets what nobody asked for in two months', async () => {

@@ -17,7 +17,7 @@ import {
 } from './archives.ts';
 import type { Cache } from './cache.ts';
 import { Steps, type Progress } from './progress.ts';
-import { put, writing } from './put.ts';
+import { put, writing } from '../files.ts';
 import { releaseFile, sumOf, sumRows, type FileSum } from './sums.ts';
 
 export interface BundleRequest {

@@ -1,8 +1,8 @@
 /** The collector as one file, for a machine without npm. It stays readable: a stack trace from it has to say something. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
+import { withTemporaryDirectory } from '../files.ts';
 import { packagesOf } from '../licences.ts';
 
 /** Libraries inside are CommonJS and expect these three. */
@@ -19,9 +19,8 @@ export interface CollectorProgram {
 }
 
 /** Bundles from the sources. What it reads beside it, it finds relative to itself: see layout.ts. */
-export async function collectorProgram(root: string): Promise<CollectorProgram> {
-  const directory = await mkdtemp(join(tmpdir(), 'tidemark-collector-'));
-  try {
+export function collectorProgram(root: string): Promise<CollectorProgram> {
+  return withTemporaryDirectory(async (directory) => {
     const outfile = join(directory, 'main.js');
     const { metafile } = await build({
       absWorkingDir: root,
@@ -39,7 +38,5 @@ export async function collectorProgram(root: string): Promise<CollectorProgram> 
       logLevel: 'warning',
     });
     return { content: await readFile(outfile), packages: packagesOf(Object.keys(metafile.inputs)) };
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
+  });
 }
