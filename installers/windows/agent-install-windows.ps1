@@ -353,7 +353,7 @@ function Receive-Once([string]$Url, [string]$File) {
         return @{ Name = 'ok'; Status = 200 }
     }
     catch { return Get-FetchTrouble $_.Exception ($null -ne $answer) }
-    finally { if ($answer) { $answer.Dispose() } }
+    finally { if ($answer) { $answer.Close() } }
 }
 
 # What an exception of a request means. PowerShell wraps it, and each .NET has its own way to say the same: the whole chain is looked at.
@@ -392,7 +392,7 @@ function Add-Answer($Trouble, $Answer) {
         if ($problem.PSObject.Properties.Name -contains 'detail') { $Trouble.Detail = [string]$problem.detail }
     }
     catch { $Trouble.Detail = '' }
-    finally { $Answer.Dispose() }
+    finally { $Answer.Close() }
 }
 
 # Until it is there, or will not be: what was cut is taken up where it stopped, and a collector that still prepares is waited for.
@@ -569,8 +569,15 @@ function New-Rights($Security, $Rules) {
     $Security
 }
 
+# By .NET's own functions, which write what was changed and nothing else; the newer .NET has them in another place.
+function Set-Rights([string]$Path, $Security) {
+    $item = Get-Item -LiteralPath $Path -Force
+    if ($item.PSObject.Methods.Name -contains 'SetAccessControl') { $item.SetAccessControl($Security) }
+    else { [IO.FileSystemAclExtensions]::SetAccessControl($item, $Security) }
+}
+
 function Set-FolderRights([string]$Path, $Rules) {
-    Set-Acl -LiteralPath $Path -AclObject (New-Rights (New-Object Security.AccessControl.DirectorySecurity) $Rules)
+    Set-Rights $Path (New-Rights (New-Object Security.AccessControl.DirectorySecurity) $Rules)
 }
 
 # Everybody may make folders in ProgramData: one that somebody else made first is not trusted with a secret.
@@ -591,7 +598,7 @@ function New-DataFolder {
     else {
         $who = New-Object Security.Principal.SecurityIdentifier $script:AccountSid
         $acl.SetAccessRule((New-Object Security.AccessControl.FileSystemAccessRule $who, 'ReadAndExecute', 'None', 'None', 'Allow'))
-        Set-Acl -LiteralPath $Data -AclObject $acl
+        Set-Rights $Data $acl
     }
     foreach ($name in 'agent', 'logs') {
         $folder = Join-Path $Data $name
@@ -606,7 +613,7 @@ function Protect-Files {
         $file = Join-Path $Data $name
         if (-not (Test-Path -LiteralPath $file)) { continue }
         $rules = @($SystemSid, 'FullControl'), @($AdministratorsSid, 'FullControl'), @($script:AccountSid, 'Read')
-        Set-Acl -LiteralPath $file -AclObject (New-Rights (New-Object Security.AccessControl.FileSecurity) $rules)
+        Set-Rights $file (New-Rights (New-Object Security.AccessControl.FileSecurity) $rules)
     }
 }
 
@@ -655,7 +662,7 @@ set "root=%~dp0.."
 for /f "usebackq delims=" %%v in ("%root%\current") do set "version=%%v"
 for /f "usebackq delims=" %%n in ("%root%\versions\%version%\NODE") do set "node=%%n"
 set "flags="
-for /f "usebackq delims=" %%f in ("%root%\versions\%version%\flags") do call set "flags=%%flags%% %%f"
+for /f "usebackq delims=" %%x in ("%root%\versions\%version%\flags") do call set "flags=%%flags%% %%x"
 "%root%\runtimes\%node%\node.exe" %flags% "%root%\versions\%version%\tidemark-agent.cjs" %*
 set "code=%errorlevel%"
 rem A file that was written anew has the folder's rights, without those of the service.
@@ -805,7 +812,8 @@ function Set-Configuration {
 
 # Ends with the program's own code when it is one that installers have, and its words before.
 function Stop-Program($Done, [string]$Otherwise, [string]$Sentence) {
-    Write-Trouble "$($Done.Errors.Trim()) $($Done.Output.Trim())".Trim()
+    $said = @($Done.Errors.Trim(), $Done.Output.Trim()) | Where-Object { $_ }
+    Write-Trouble ($said -join ' ')
     $name = @($Exit.Keys | Where-Object { $Exit[$_] -eq $Done.Code -and $Done.Code -gt 1 })
     if ($name.Count -eq 1) { Stop-With $name[0] $Sentence }
     Stop-With $Otherwise $Sentence

@@ -159,6 +159,11 @@ const RULES: Record<string, Rule> = {
       ...given.map(([whole]) => `a path without quotation marks: ${whole}`),
     ];
   },
+  /** Write-Host "x".Trim() writes x.Trim(). */
+  methods: ({ text }) =>
+    [...text.matchAll(/^.*\b\w+-\w+ [^()|;{}'\n]*"\.\w+\(.*$/gm)].map(
+      ([line]) => `a method of a string among arguments: ${line.trim().slice(0, 80)}`,
+    ),
   automatic: ({ root }) =>
     all(root, 'left_assignment_expression').flatMap((node) => {
       const name = /^\$(\w+)$/.exec(node.text)?.[1]?.toLowerCase();

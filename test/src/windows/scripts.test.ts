@@ -51,6 +51,7 @@ describe('each mistake is found', () => {
     ['secrets', 'param([string]$Password)'],
     ['servicePaths', "Write-Host @('create', 'X', 'binPath=', $args)"],
     ['servicePaths', 'New-Service -Name X -BinaryPathName $env:ProgramFiles\\x.exe'],
+    ['methods', '$x = 1; Write-Host "$x ".Trim()'],
     ['automatic', '$host = 1'],
     ['automatic', '$input = 1'],
     ['variables', '$one = 1; Write-Host $onr'],

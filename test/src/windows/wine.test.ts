@@ -15,8 +15,9 @@ import { noWine, Wine, windowsPath, type WineProcess } from './wine.ts';
 
 const missing = noWine();
 const ANSWERS = fileURLToPath(new URL('../../../agent/src/probes/fixtures/windows-server/answers.json', import.meta.url));
+const INSTALLER = fileURLToPath(new URL('../../../installers/windows/agent-install-windows.ps1', import.meta.url));
 const PLAYER = fileURLToPath(new URL('host-player.cjs', import.meta.url));
-const directory = mkdtempSync(join(tmpdir(), 'tidemark-windows-'));
+const directory = mkdtempSync(join(tmpdir(), 'tidemark windows '));
 let wine: Wine;
 let files: WindowsFiles;
 let collector: RunningCollector;
@@ -209,5 +210,29 @@ describe.skipIf(missing !== undefined)('node.exe', () => {
     expect(events.filter((event) => event.includes('connected'))).toHaveLength(1);
     // It left in order: no process id stays behind.
     expect(existsSync(join(home, 'data', 'agent.pid'))).toBe(false);
+  });
+
+  test('the command that the installer puts into the search path: its runtime, its flags, its arguments, its exit code', async () => {
+    const installer = readFileSync(INSTALLER, 'utf8');
+    const wrapper = /\$Wrapper = @'\n([\s\S]*?)\n'@/.exec(installer)![1]!.replaceAll('\n', '\r\n');
+    mkdirSync(join(files.programs, 'bin'), { recursive: true });
+    writeFileSync(join(files.programs, 'bin/tidemark-agent.cmd'), wrapper.replace('@ACCOUNT@', 'S-1-5-19'));
+    const program = windowsPath(join(files.programs, 'bin/tidemark-agent.cmd'));
+    const log = join(directory, 'command.log');
+    const command = async (...args: string[]): Promise<{ code: number | string; said: string }> => {
+      rmSync(log, { force: true });
+      const done = wine.start('cmd', ['/c', ...args], log);
+      started.push(done);
+      return { code: await done.exited, said: done.output() };
+    };
+    expect(await command(program, '--version')).toEqual({ code: 0, said: expect.stringContaining(files.version) });
+    expect(await command(program, 'run', '--config', 'C:\\none.yaml')).toEqual({
+      code: 78,
+      said: expect.stringContaining('C:\\none.yaml: cannot be read'),
+    });
+    // Quotation marks go through a file: a shell of Wine's takes those of its own command line apart. Its `call` also loses exit codes.
+    const file = join(directory, 'command.cmd');
+    writeFileSync(file, `@echo off\r\ncall "${program}" collect --json --hostname "a b & c"\r\n`);
+    expect((await command(windowsPath(file))).said).toContain('"hostname": "a b & c"');
   });
 });
