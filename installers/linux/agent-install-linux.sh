@@ -107,9 +107,13 @@ refuse() {
 
 # Runs a command that has no reason to fail; a full disk is told from the rest.
 must() {
-  "$@" && return 0
-  no_room_left && refuse $EXIT_NO_ROOM "There is no room left on this machine. Free some space under $OPT, /etc and /var, then run this again."
-  refuse $EXIT_NO_RIGHTS "This failed: $*. The system says why above; run this again once it is put right."
+  must_words=$("$@" 2>&1) && return 0
+  case $must_words in *'No space left'* | *'Wrote only'* | *'quota exceeded'*) no_room ;; esac
+  refuse $EXIT_NO_RIGHTS "This failed: $* ($must_words). Run this again once it is put right."
+}
+
+no_room() {
+  refuse $EXIT_NO_ROOM "There is no room left on this machine. Free some space under $OPT, /etc and /var, then run this again."
 }
 
 # A word for a later eval, whatever is in it.
@@ -217,25 +221,26 @@ refuse_password() {
 
 # ------------------------------------------------------------------------------------------------ one at a time, and nothing left behind
 
-# Held from before the first change to the end. Made by mkdir, for flock is not everywhere and its lock would be inherited by a service.
+# Held from before the first change to the end: a link that names the process. flock is not everywhere, and its lock would be inherited
+# by a service that is started from here.
 take_lock() {
   lock=/run/tidemark-agent-install.lock
   [ -d /run ] || lock=/var/run/tidemark-agent-install.lock
-  lock_held=no
-  if ! mkdir "$lock" 2>/dev/null; then
-    holder=$(cat "$lock/pid" 2>/dev/null)
-    # The holder writes its number right after it made the directory.
-    [ -n "$holder" ] || { sleep 1 && holder=$(cat "$lock/pid" 2>/dev/null); }
+  if ! ln -s $$ "$lock" 2>/dev/null; then
+    holder=$(readlink "$lock")
     if [ -n "$holder" ] && kill -0 "$holder" 2>/dev/null; then
       refuse $EXIT_INSTALLATION_UNDER_WAY "Another installation is under way (process $holder). Wait until it is done, then run this again."
     fi
-    # Its holder was killed. Only one can rename it away.
-    mv "$lock" "$lock.$$" 2>/dev/null && rm -rf "$lock.$$"
-    mkdir "$lock" 2>/dev/null ||
+    # Its holder was killed. Two may see that at once, and only one may put a lock of its own in place.
+    mkdir "$lock.taking" 2>/dev/null ||
+      refuse $EXIT_INSTALLATION_UNDER_WAY "Another installation has just begun. Wait until it is done, then run this again (or remove $lock.taking, when there is none)."
+    [ "$(readlink "$lock")" != "$holder" ] || rm -f "$lock"
+    ln -s $$ "$lock" 2>/dev/null || holder=''
+    rmdir "$lock.taking"
+    [ "$(readlink "$lock")" = $$ ] ||
       refuse $EXIT_INSTALLATION_UNDER_WAY 'Another installation has just begun. Wait until it is done, then run this again.'
   fi
   lock_held=yes
-  printf '%s\n' $$ >"$lock/pid"
 }
 
 # On every way out. What a stage left half done is undone by its own function.
@@ -254,7 +259,7 @@ leave() {
   esac
   [ -z "$staging" ] || rm -rf "$staging"
   [ -z "$made_opt" ] || rmdir "$OPT" 2>/dev/null
-  [ "$lock_held" = no ] || rm -rf "$lock"
+  [ "$lock_held" = no ] || rm -f "$lock"
   exit "$left_with"
 }
 
@@ -265,9 +270,12 @@ guard() {
   trap 'warn "Interrupted."; exit 143' TERM
 }
 
-# A command that takes long, so that a signal is heeded at once and not when it ends.
+# patiently ERRORS COMMAND...: a command that takes long, so that a signal is heeded at once and not when it ends. Its errors go into a
+# file of their own: what a trap has to say meanwhile is not to.
 patiently() {
-  "$@" &
+  errors_to=$1
+  shift
+  "$@" 2>"$errors_to" &
   child=$!
   wait "$child"
   patience=$?
@@ -340,14 +348,6 @@ free_kilobytes() {
   where=$1
   while [ ! -d "$where" ]; do where=$(dirname "$where"); done
   df -Pk "$where" 2>/dev/null | awk 'NR == 2 { print $4 }'
-}
-
-no_room_left() {
-  for where in "$OPT" /etc /var/lib; do
-    free=$(free_kilobytes "$where")
-    [ "${free:-999999}" -ge 256 ] || return 0
-  done
-  return 1
 }
 
 # check_room PATH KILOBYTES
@@ -476,9 +476,9 @@ fetch_with_curl() {
   [ "$how" != resume ] || set -- "$@" --continue-at -
   [ "$how" != blindly ] || set -- "$@" --insecure
   { [ -z "$trust" ] || [ "$how" = blindly ]; } || set -- "$@" --cacert "$trust"
-  url=$1
+  url=$1 file=$2
   shift 2
-  patiently curl "$@" "$url" 2>"$errors"
+  patiently "$errors" curl "$@" "$url"
   case $? in
     0) ;;
     5 | 6) fetch_code=$EXIT_NAME_UNKNOWN ;;
@@ -486,7 +486,7 @@ fetch_with_curl() {
     35 | 51 | 53 | 54 | 58 | 59 | 60 | 64 | 66 | 77 | 80 | 82 | 83 | 90 | 91) fetch_code=$EXIT_TLS_FAILED ;;
     23) fetch_code=$EXIT_NO_ROOM ;;
     18 | 52 | 55 | 56 | 92) fetch_code=$EXIT_DOWNLOAD_FAILED ;;
-    33) rm -f "$OUT_OF_RANGE" && fetch_code=$EXIT_DOWNLOAD_FAILED ;;
+    33) rm -f "$file" && fetch_code=$EXIT_DOWNLOAD_FAILED ;;
     *) fetch_code=$EXIT_NOT_A_COLLECTOR ;;
   esac
 }
@@ -500,7 +500,7 @@ fetch_with_wget() {
     { [ -z "$trust" ] || [ "$how" = blindly ]; } || set -- "$@" --ca-certificate="$trust"
   fi
   [ "$how" != blindly ] || set -- "$@" --no-check-certificate
-  patiently wget "$@" "$url" 2>"$errors"
+  patiently "$errors" wget "$@" "$url"
   outcome=$?
   cat "$errors" >>"$headers"
   [ $outcome -ne 0 ] || return 0
@@ -510,6 +510,9 @@ fetch_with_wget() {
   elif grep -qi 'no space left' "$errors" || [ $outcome -eq 3 ]; then
     fetch_code=$EXIT_NO_ROOM
   elif grep -qi 'certificate\|ssl\|tls' "$errors" || [ $outcome -eq 5 ]; then
+    fetch_code=$EXIT_TLS_FAILED
+  elif [ "${url#https}" != "$url" ] && grep -qi 'error getting response\|connection reset' "$errors" && ! grep -q 'HTTP/' "$errors"; then
+    # Busybox' words for whoever does not speak TLS.
     fetch_code=$EXIT_TLS_FAILED
   elif grep -qi 'HTTP/[0-9.]* 2' "$errors"; then
     fetch_code=$EXIT_DOWNLOAD_FAILED
@@ -522,30 +525,36 @@ fetch_with_wget() {
 
 # fetch URL FILE [resume|blindly]: until it is there, or will not be. Waits for a collector that still prepares the downloads.
 fetch() {
-  attempt=1 waited=0
+  pause_s=1 waited=0 resuming=${3:-}
   while :; do
-    OUT_OF_RANGE=$2
-    fetch_once "$@"
-    [ $fetch_code -ne 0 ] || return 0
-    # What was cut is taken up where it stopped.
-    [ "${3:-}" != resume ] || [ "$http_status" != 416 ] || rm -f "$2"
+    had=$(bytes_of "$2")
+    fetch_once "$1" "$2" "$resuming"
+    [ "$fetch_code" -ne 0 ] || return 0
     if [ "$http_status" = 503 ] && [ $waited -lt 900 ]; then
       pause=${retry_after:-5}
       [ "$pause" -le 30 ] || pause=30
       say "    The collector is still preparing the downloads$(progress "$1"); trying again in $pause s."
-      patiently sleep "$pause"
+      patiently /dev/null sleep "$pause"
       waited=$((waited + pause + 1))
       continue
     fi
     case $fetch_code-$http_status in
-      $EXIT_NO_ROOM-* | $EXIT_TLS_FAILED-* | $EXIT_NOT_A_COLLECTOR-4*) return 1 ;;
+      $EXIT_NO_ROOM-* | $EXIT_TLS_FAILED-* | $EXIT_NOT_A_COLLECTOR-40?) return 1 ;;
     esac
-    [ $attempt -lt "$attempts" ] || return 1
-    [ "${3:-}" != resume ] || say "    Cut off: ${fetch_words:-no answer}. Going on where it stopped in $attempt s."
-    patiently sleep $attempt
-    attempt=$((attempt * 2))
+    # What was cut is taken up where it stopped, as long as it goes on at all.
+    if [ "$resuming" = resume ]; then
+      got=$(bytes_of "$2")
+      [ "$got" -lt $((had + 65536)) ] || pause_s=1
+      [ "$http_status" != 416 ] || rm -f "$2"
+      say "    Cut off after $((got / 1024)) KB (${fetch_words:-no answer}); going on from there in $pause_s s."
+    fi
+    [ $pause_s -lt "$pause_max_s" ] || return 1
+    patiently /dev/null sleep $pause_s
+    pause_s=$((pause_s * 2))
   done
 }
+
+bytes_of() { if [ -f "$1" ]; then wc -c <"$1" | tr -d ' '; else echo 0; fi; }
 
 # What the collector says of its preparations, in brackets.
 progress() {
@@ -620,13 +629,13 @@ pin_authority() {
 
 # The list of what there is. A collector behind something that passes reports alone is no reason to fail: the script knows its origin.
 fetch_list() {
-  origin=$target attempts=2
+  origin=$target
   if ! fetch "$origin$DOWNLOADS/release.json" "$staging/release.json"; then
     { [ "$fetch_code" -eq $EXIT_NOT_A_COLLECTOR ] && [ "$TIDEMARK_URL" != "$target" ]; } || unreachable "$origin"
     origin=$TIDEMARK_URL
     fetch "$origin$DOWNLOADS/release.json" "$staging/release.json" || unreachable "$origin"
   fi
-  attempts=8
+  pause_max_s=16
   grep -q '"files"' "$staging/release.json" || { http_status=200 fetch_words='no list of downloads' fetch_code=$EXIT_NOT_A_COLLECTOR && unreachable "$origin"; }
   fetch "$origin$DOWNLOADS/SHA256SUMS" "$staging/SHA256SUMS" || unreachable "$origin"
   fetch "$origin$DOWNLOADS/SHA256SUMS.sig" "$staging/SHA256SUMS.sig" || unreachable "$origin"
@@ -761,10 +770,6 @@ put_files() {
   if [ -L $COMMAND ] || [ ! -e $COMMAND ]; then must ln -sfn "$OPT/bin/tidemark-agent" $COMMAND; fi
   must mkdir -p "$ETC" /var/lib/tidemark
   if [ ! -d "$STATE" ]; then must mkdir -m 0700 "$STATE" && must chown "$AGENT_USER:$AGENT_USER" "$STATE"; fi
-}
-
-no_room() {
-  refuse $EXIT_NO_ROOM "There is no room left on this machine. Free some space under $OPT, /etc and /var, then run this again."
 }
 
 wrapper() {
@@ -1254,7 +1259,7 @@ install() {
   take_lock
   make_staging
   step "Reaching $target"
-  attempts=2
+  pause_max_s=2
   pin_authority
   fetch_list
   check_room /etc 1024

@@ -34,25 +34,26 @@ refuse() {
   exit "$exit_code"
 }
 
-# Held from before the first change to the end. Made by mkdir, for flock is not everywhere and its lock would be inherited by a service.
+# Held from before the first change to the end: a link that names the process. flock is not everywhere, and its lock would be inherited
+# by a service that is started from here.
 take_lock() {
   lock=/run/tidemark-agent-install.lock
   [ -d /run ] || lock=/var/run/tidemark-agent-install.lock
-  lock_held=no
-  if ! mkdir "$lock" 2>/dev/null; then
-    holder=$(cat "$lock/pid" 2>/dev/null)
-    # The holder writes its number right after it made the directory.
-    [ -n "$holder" ] || { sleep 1 && holder=$(cat "$lock/pid" 2>/dev/null); }
+  if ! ln -s $$ "$lock" 2>/dev/null; then
+    holder=$(readlink "$lock")
     if [ -n "$holder" ] && kill -0 "$holder" 2>/dev/null; then
       refuse $EXIT_INSTALLATION_UNDER_WAY "Another installation is under way (process $holder). Wait until it is done, then run this again."
     fi
-    # Its holder was killed. Only one can rename it away.
-    mv "$lock" "$lock.$$" 2>/dev/null && rm -rf "$lock.$$"
-    mkdir "$lock" 2>/dev/null ||
+    # Its holder was killed. Two may see that at once, and only one may put a lock of its own in place.
+    mkdir "$lock.taking" 2>/dev/null ||
+      refuse $EXIT_INSTALLATION_UNDER_WAY "Another installation has just begun. Wait until it is done, then run this again (or remove $lock.taking, when there is none)."
+    [ "$(readlink "$lock")" != "$holder" ] || rm -f "$lock"
+    ln -s $$ "$lock" 2>/dev/null || holder=''
+    rmdir "$lock.taking"
+    [ "$(readlink "$lock")" = $$ ] ||
       refuse $EXIT_INSTALLATION_UNDER_WAY 'Another installation has just begun. Wait until it is done, then run this again.'
   fi
   lock_held=yes
-  printf '%s\n' $$ >"$lock/pid"
 }
 
 # The same in agent-install-linux.sh, to the letter: a test compares.
@@ -134,7 +135,7 @@ main() {
   done
   [ "$(id -u)" = 0 ] || [ $dry_run = yes ] || refuse $EXIT_NO_RIGHTS 'This needs root: put sudo before the command.'
   if [ $dry_run = no ]; then
-    trap '[ "$lock_held" = no ] || rm -rf "$lock"' EXIT
+    trap '[ "$lock_held" = no ] || rm -f "$lock"' EXIT
     trap 'exit 130' HUP INT TERM
     take_lock
   fi

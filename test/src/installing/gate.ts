@@ -68,9 +68,16 @@ export class Gate {
 
   /** Offers another version of the agent: what is served now, changed by a function of its source. */
   async offer(version: string, change: (source: string) => string = (source) => source): Promise<void> {
-    const release = JSON.parse(await this.#text('release.json')) as { version: string; files: Record<string, { sha256: string; sizeBytes: number }> };
+    const release = JSON.parse(await this.#text('release.json')) as {
+      version: string;
+      files: Record<string, { sha256: string; sizeBytes: number }>;
+    };
     const oldName = `tidemark-agent-${release.version}.tar.gz`;
-    const archive = repack(await this.#bytes(oldName), (source) => change(source.replaceAll(`"${release.version}"`, `"${version}"`)), version);
+    const archive = repack(
+      await this.#bytes(oldName),
+      (source) => change(source.replaceAll(`"${release.version}"`, `"${version}"`)),
+      version,
+    );
     const name = `tidemark-agent-${version}.tar.gz`;
     const { [oldName]: _, ...others } = release.files;
     const files = { ...others, [name]: { sha256: sha256(archive), sizeBytes: archive.length } };
@@ -78,7 +85,9 @@ export class Gate {
     const rows = (await this.#text('SHA256SUMS'))
       .split('\n')
       .filter((row) => row !== '' && !row.endsWith(` ${oldName}`) && !row.endsWith(' release.json'));
-    const sums = Buffer.from([...rows, `${sha256(archive)}  ${name}`, `${sha256(releaseText)}  release.json`].map((row) => `${row}\n`).join(''));
+    const sums = Buffer.from(
+      [...rows, `${sha256(archive)}  ${name}`, `${sha256(releaseText)}  release.json`].map((row) => `${row}\n`).join(''),
+    );
     this.replace(name, archive);
     this.replace('release.json', releaseText);
     this.replace('SHA256SUMS', sums);
@@ -122,14 +131,18 @@ export class Gate {
       (answer) => {
         if (name === 'agent-install-linux.sh' && this.#script !== undefined) return void this.#rewrite(answer, response);
         response.writeHead(answer.statusCode ?? 502, answer.headers);
+        let ending = false;
         answer.on('data', (chunk: Buffer) => {
           entry.sizeBytes += chunk.length;
           const cut = this.#cut;
-          if (cut === undefined || cut.name !== name || cut.times === 0 || entry.sizeBytes < cut.afterBytes) return;
+          if (ending || cut === undefined || cut.name !== name || cut.times === 0 || entry.sizeBytes < cut.afterBytes) return;
+          ending = true;
           cut.times -= 1;
           // What was sent already is to arrive, and then nothing.
-          response.write(chunk, () => response.destroy());
-          answer.destroy();
+          setImmediate(() => {
+            answer.destroy();
+            response.destroy();
+          });
         });
         answer.pipe(response);
       },

@@ -104,7 +104,22 @@ export class Machine {
     for (const name of ['upper', 'work', 'root']) mkdirSync(join(directory, name));
     const first = spawn(
       'unshare',
-      ['--mount', '--pid', '--net', '--uts', '--ipc', '--fork', '--kill-child', 'bash', '-c', FIRST_PROCESS, 'machine', directory, lower, hostname],
+      [
+        '--mount',
+        '--pid',
+        '--net',
+        '--uts',
+        '--ipc',
+        '--fork',
+        '--kill-child',
+        'bash',
+        '-c',
+        FIRST_PROCESS,
+        'machine',
+        directory,
+        lower,
+        hostname,
+      ],
       { stdio: ['pipe', 'pipe', 'pipe'] },
     );
     let said = '';
@@ -154,8 +169,26 @@ export class Machine {
   spawn(command: string, environment: Record<string, string> = {}, shell = 'sh'): ChildProcess {
     return spawn(
       'nsenter',
-      ['-t', String(this.pid), '--mount', '--pid', '--net', '--uts', '--ipc', '--root', '--wd', 'env', '-i', `PATH=${PATH}`, 'HOME=/root', 'LANG=C.UTF-8',
-        ...Object.entries(environment).map(([name, value]) => `${name}=${value}`), shell, '-c', command],
+      [
+        '-t',
+        String(this.pid),
+        '--mount',
+        '--pid',
+        '--net',
+        '--uts',
+        '--ipc',
+        '--root',
+        '--wd',
+        'env',
+        '-i',
+        `PATH=${PATH}`,
+        'HOME=/root',
+        'LANG=C.UTF-8',
+        ...Object.entries(environment).map(([name, value]) => `${name}=${value}`),
+        shell,
+        '-c',
+        command,
+      ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
   }
@@ -181,7 +214,8 @@ export class Machine {
     );
     const [entries = '', sums = ''] = stdout.split('\n\n');
     const files = new Map(entries.split('\n').map((line) => [`/${line.split('\t')[0]!}`, line.split('\t')[1] ?? '']));
-    for (const line of sums.split('\n').filter((one) => one !== '')) files.set(line.slice(66), `${files.get(line.slice(66)) ?? ''} ${line.slice(0, 64)}`);
+    for (const line of sums.split('\n').filter((one) => one !== ''))
+      files.set(line.slice(66), `${files.get(line.slice(66)) ?? ''} ${line.slice(0, 64)}`);
     return files;
   }
 

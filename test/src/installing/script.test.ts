@@ -43,7 +43,14 @@ describe('as text', () => {
   test('shellcheck has nothing to say, not even about what the script writes', () => {
     writeFileSync(join(directory, 'wrapper'), embedded('WRAPPER'));
     writeFileSync(join(directory, 'sysv'), embedded('SYSV'));
-    const files = [INSTALL, UNINSTALL, join(directory, 'wrapper'), join(directory, 'sysv'), join(stubs, 'systemctl'), join(stubs, 'journalctl')];
+    const files = [
+      INSTALL,
+      UNINSTALL,
+      join(directory, 'wrapper'),
+      join(directory, 'sysv'),
+      join(stubs, 'systemctl'),
+      join(stubs, 'journalctl'),
+    ];
     const { status, stdout } = spawnSync('shellcheck', files, { encoding: 'utf8' });
     expect({ status, stdout }).toEqual({ status: 0, stdout: '' });
   });
@@ -71,7 +78,11 @@ describe('as text', () => {
   test('the reference page has the same codes', () => {
     const page = readFileSync(fileURLToPath(new URL('../../../docs/reference/installer.md', import.meta.url)), 'utf8');
     const rows = [...page.matchAll(/^\| (\d+) \|/gm)].map((match) => Number(match[1]));
-    const wanted = [...embedded('HELP').split('Exit codes:')[1]!.matchAll(/^ +(\d+) {2}/gm)].map((match) => Number(match[1]));
+    const wanted = [
+      ...embedded('HELP')
+        .split('Exit codes:')[1]!
+        .matchAll(/^ +(\d+) {2}/gm),
+    ].map((match) => Number(match[1]));
     expect(rows).toEqual(wanted);
   });
 
@@ -83,9 +94,7 @@ describe('as text', () => {
 
   test('placeholders stand alone in quotes, each once', () => {
     const found = [...script.matchAll(/@TIDEMARK_[A-Z]+@/g)].map(([name]) => name);
-    expect(found.toSorted()).toEqual(
-      ['FINGERPRINT', 'KEY', 'NODE', 'RUNTIMES', 'URL', 'VERSION'].map((name) => `@TIDEMARK_${name}@`),
-    );
+    expect(found.toSorted()).toEqual(['FINGERPRINT', 'KEY', 'NODE', 'RUNTIMES', 'URL', 'VERSION'].map((name) => `@TIDEMARK_${name}@`));
     for (const name of found) expect(script).toContain(`\n${name.slice(1, -1)}='${name}'\n`);
   });
 });
@@ -135,7 +144,10 @@ describe.each(SHELL_NAMES)('under %s', (shell) => {
   test('an ordinary user is told to use sudo', () => {
     const [program, ...args] = [...asUser, ...SHELLS[shell], join(directory, 'install.sh')];
     const { status, stderr } = spawnSync(program!, args, { env: { PATH: path }, encoding: 'utf8' });
-    expect({ status, stderr }).toEqual({ status: EXIT.noRights, stderr: 'agent-install-linux.sh: This needs root: put sudo before the command.\n' });
+    expect({ status, stderr }).toEqual({
+      status: EXIT.noRights,
+      stderr: 'agent-install-linux.sh: This needs root: put sudo before the command.\n',
+    });
   });
 
   test.each([
@@ -154,7 +166,15 @@ describe.each(SHELL_NAMES)('under %s', (shell) => {
 
   test('a dry run says each step and needs no root', () => {
     pretend('systemctl', 'exit 1');
-    const [program, ...args] = [...asUser, ...SHELLS[shell], join(directory, 'install.sh'), '--dry-run', '--hostname', "o'brien's db", '--postgres=auto'];
+    const [program, ...args] = [
+      ...asUser,
+      ...SHELLS[shell],
+      join(directory, 'install.sh'),
+      '--dry-run',
+      '--hostname',
+      "o'brien's db",
+      '--postgres=auto',
+    ];
     const { status, stdout, stderr } = spawnSync(program!, args, { env: { PATH: path }, encoding: 'utf8' });
     noLongerPretend('systemctl');
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });

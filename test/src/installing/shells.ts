@@ -26,7 +26,12 @@ export interface Said {
 }
 
 /** Runs a script, or its text from standard input, in a shell. */
-export function runIn(shell: Shell, script: { file: string } | { text: string }, args: readonly string[], env: Record<string, string>): Said {
+export function runIn(
+  shell: Shell,
+  script: { file: string } | { text: string },
+  args: readonly string[],
+  env: Record<string, string>,
+): Said {
   const [program, ...first] = SHELLS[shell];
   const [input, middle] = 'text' in script ? [script.text, ['-s', '--']] : ['', [script.file]];
   const { status, stdout, stderr } = spawnSync(program, [...first, ...middle, ...args], { env, input, encoding: 'utf8', timeout: 30_000 });
