@@ -17,6 +17,7 @@ const CMDLETS = new Set(
   `Add-Type ConvertFrom-Json ConvertTo-Json Copy-Item Expand-Archive ForEach-Object Get-Acl Get-ChildItem Get-Content Get-FileHash Get-Item
   Get-ItemProperty Get-NetFirewallRule Get-Process Get-ScheduledTask Get-Service Invoke-WebRequest Join-Path Move-Item New-Item
   New-NetFirewallRule New-Object Out-Null Register-ScheduledTask Remove-Item Remove-NetFirewallRule Resolve-Path Select-Object Select-String
+  Get-NetTCPConnection Measure-Object
   Set-Acl Set-Content Set-Service Sort-Object Split-Path Start-Process Start-ScheduledTask Start-Service Start-Sleep Stop-Process
   Stop-ScheduledTask Stop-Service Test-Path Unregister-ScheduledTask Where-Object Write-Error Write-Host Write-Output Write-Warning`
     .split(/\s+/)
