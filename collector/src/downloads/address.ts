@@ -25,7 +25,8 @@ export function addressFor(request: Pick<FastifyRequest, 'headers' | 'protocol'>
       'The --public-url of this collector has characters that cannot safely be written into scripts.',
     );
   }
-  const host = request.headers.host!;
-  if (!PLAIN_HOST.test(host)) throw new ProblemError('request_malformed', 'The Host header is not a host name or address with a port.');
-  return `${request.protocol}://${host}`;
+  // The scheme may come from a trusted proxy's header, which says whatever it says.
+  const address = `${request.protocol}://${request.headers.host}`;
+  if (PLAIN_HOST.test(request.headers.host!) && isPlainAddress(address)) return address;
+  throw new ProblemError('request_malformed', 'The Host header is not a host name or address with a port.');
 }

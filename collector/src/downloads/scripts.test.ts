@@ -65,6 +65,20 @@ describe('a script', () => {
     },
   );
 
+  test('gets the scheme that a trusted proxy names, if it is one', async () => {
+    const { app } = await served({ trustedProxies: ['127.0.0.1'] });
+    const get = (proto: string) =>
+      app.inject({ url: `${BASE}agent-uninstall-linux.sh`, headers: { host: 'a.example', 'x-forwarded-proto': proto } });
+    expect((await get('https')).body).toBe("url='https://a.example'\n");
+    for (const proto of ["x'", 'javascript', 'ftp']) expect((await get(proto)).statusCode, proto).toBe(400);
+    const { app: alone } = await served();
+    const answer = await alone.inject({
+      url: `${BASE}agent-uninstall-linux.sh`,
+      headers: { host: 'a.example', 'x-forwarded-proto': 'https' },
+    });
+    expect(answer.body).toBe("url='http://a.example'\n");
+  });
+
   test('without a Host gets the local address', async () => {
     const { app } = await served();
     const { port } = new URL(await listening(app));

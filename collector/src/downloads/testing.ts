@@ -98,11 +98,15 @@ export interface Served {
 }
 
 /** A server with a bundle (but for `empty`), templates, and a clock that the test moves. Closed, and found to have failed at nothing, when the test is over. */
-export async function served(options: Partial<DownloadRoutesOptions> & { empty?: boolean } = {}): Promise<Served> {
+export async function served({
+  trustedProxies,
+  ...options
+}: Partial<DownloadRoutesOptions> & { empty?: boolean; trustedProxies?: string[] } = {}): Promise<Served> {
   const [installersDir, dataDir, clock] = [temporary(), temporary(), new ManualClock()];
   const files = options.empty ? {} : writeBundle(installersDir);
   writeTemplates(installersDir);
   const { app, logged } = await testServer({
+    trustedProxies,
     routes: (a) =>
       downloadRoutes(a, {
         installersDir,
