@@ -212,6 +212,55 @@ describe.skipIf(missing !== undefined)('node.exe', () => {
     expect(existsSync(join(home, 'data', 'agent.pid'))).toBe(false);
   });
 
+  test('what the installer calls, in its order: configured, enrolled, started, pending; approved, all of it arrives and is confirmed', async () => {
+    const home = join(directory, 'win5');
+    mkdirSync(home, { recursive: true });
+    const [config, secret, data] = ['agent.yaml', 'agent.token', 'data'].map((name) => windowsPath(join(home, name))) as [
+      string,
+      string,
+      string,
+    ];
+    const script = windowsPath(join(files.agent, 'tidemark-agent.cjs'));
+    const call = async (...args: string[]): Promise<{ code: number | string; said: string }> => {
+      const log = join(home, 'call');
+      rmSync(log, { force: true });
+      const done = wine.start(nodeExe(), [...flagsOf(files), script, ...args], log);
+      started.push(done);
+      return { code: await done.exited, said: done.output() };
+    };
+    const given = ['--server', `http://${listen}`, '--hostname', 'win 5', '--interval', '1', '--site', 'berlin', '--tag', 'role=db'];
+    expect(await call('configure', '--config', config, '--data-dir', data, ...given)).toMatchObject({ code: 0 });
+    expect(await call('check-config', '--config', config)).toMatchObject({ code: 0 });
+    const enrolled = await call('enroll', '--config', config, '--secret-file', secret, '--json');
+    expect(enrolled.code, enrolled.said).toBe(0);
+    const answer = JSON.parse(enrolled.said) as { state: string; name: string; machineCode: string };
+    // The code is of the id in the registry, which even this Windows has.
+    expect(answer).toMatchObject({ state: 'pending', name: 'win 5', machineCode: expect.stringMatching(/^[0-9A-F]{4}-[0-9A-F]{4}$/) });
+    expect(readFileSync(join(home, 'agent.token'), 'utf8').trim().length).toBeGreaterThan(30);
+
+    const since = String(Date.now());
+    const agent = wine.start(nodeExe(), [...flagsOf(files), script, 'run', '--config', config, '--token-file', secret], join(home, 'log'));
+    started.push(agent);
+    const pending = await call('confirm', '--config', config, '--since', since, '--timeout', '60');
+    expect(pending.code, pending.said).toBe(0);
+    expect(pending.said).toContain('waits to be approved');
+    expect(pending.said).toContain(answer.machineCode);
+    await collector.api('POST', '/api/telemetry/nodes/win%205/approve', {});
+    // What is new goes first; then what waited, until none is missing.
+    await waitUntil(
+      async () => {
+        const [found] = await runsOf('win 5');
+        return found !== undefined && found.last >= 3 && found.gaps === 0;
+      },
+      { what: 'what waited', timeoutMs: 60_000 },
+    );
+    const confirmed = await call('confirm', '--config', config, '--since', since, '--timeout', '60');
+    expect(confirmed.code, confirmed.said).toBe(0);
+    expect(confirmed.said).toContain('has confirmed a report of this node');
+    agent.kill('SIGKILL');
+    await agent.exited;
+  });
+
   test('the command that the installer puts into the search path: its runtime, its flags, its arguments, its exit code', async () => {
     const installer = readFileSync(INSTALLER, 'utf8');
     const wrapper = /\$Wrapper = @'\n([\s\S]*?)\n'@/.exec(installer)![1]!.replaceAll('\n', '\r\n');
