@@ -109,7 +109,9 @@ function parse(args: readonly string[]): {
     };
   } catch (error) {
     if (error instanceof OperationalFailure) throw error;
-    throw new OperationalFailure(`${sentenceOf(error)} "npm run bundle -- --help" shows what there is.`, EXIT.usage, { cause: error });
+    throw new OperationalFailure(`${sentenceOf(error).replace(/[.]?$/, '.')} "npm run bundle -- --help" shows what there is.`, EXIT.usage, {
+      cause: error,
+    });
   }
 }
 

@@ -103,6 +103,10 @@ function parse(args: readonly string[]): ReleaseOptions {
     return { platforms, nodes, out: values.out, unpacked: values.unpacked, help: values.help };
   } catch (error) {
     if (error instanceof OperationalFailure) throw error;
-    throw new OperationalFailure(`${sentenceOf(error)} "npm run release -- --help" shows what there is.`, EXIT.usage, { cause: error });
+    throw new OperationalFailure(
+      `${sentenceOf(error).replace(/[.]?$/, '.')} "npm run release -- --help" shows what there is.`,
+      EXIT.usage,
+      { cause: error },
+    );
   }
 }

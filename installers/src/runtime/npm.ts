@@ -41,6 +41,12 @@ export async function fetchPackage(pinned: PinnedPackage, directory: string, fro
   const wanted = `${pinned.name}@${pinned.version}`;
   const args = [...npm.args, 'pack', wanted, '--pack-destination', directory, '--ignore-scripts', '--loglevel=error'];
   const { code, output } = await runToEnd({ ...npm, args }, from);
+  if (/\bENOSPC\b/.test(output)) {
+    throw new OperationalFailure(
+      `There is no room left for ${wanted}, which npm writes to its cache and to ${directory}. Free 300 MB.`,
+      EXIT.noRoom,
+    );
+  }
   if (code !== 0) throw notFetched(wanted, reasonOf(output));
   const [file, ...others] = await readdir(directory);
   if (file === undefined || others.length > 0) throw notFetched(wanted, `npm wrote ${others.length === 0 ? 'nothing' : 'more than that'}`);
