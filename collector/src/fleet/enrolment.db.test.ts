@@ -550,7 +550,8 @@ test('while the database is away nobody is let in and nothing is half done', asy
   await back;
   expect([await count('nodes'), await count('node_tokens'), await uses()]).toEqual([0, 0, [0]]);
   expect(await world.verdict(machine, 'db1', { token })).toBe('approved');
-});
+  // The server itself stops and starts meanwhile.
+}, 180_000);
 
 test('what fails on the way leaves nothing behind', async () => {
   const { token } = await world.token();
