@@ -178,7 +178,7 @@ describe.skipIf(!isRoot)('HTTPS, from a collector that is its own authority', ()
       `cd /root && if command -v curl >/dev/null; then curl -kfsSO ${url}/documentation/downloads/agent-install-linux.sh; else wget -q --no-check-certificate ${url}/documentation/downloads/agent-install-linux.sh; fi`,
     );
   async function string(): Promise<string> {
-    const made = await runToEnd('collector', ['enroll', '--data-dir', join(directory, 'data'), '--url', url]);
+    const made = await runToEnd('collector', ['enroll', '--data-dir', join(directory, 'data'), '--server', url, '--url', url]);
     const [found] = /tme1\.\S+/.exec(made.stdout) ?? [];
     if (found === undefined) throw new Error(`${made.stdout}${made.stderr}`);
     return found;
