@@ -16,6 +16,7 @@ const SYSTEM_PROGRAMS = [
   { programs: ['openssl'], debianPackage: 'openssl' },
   { programs: ['pgbouncer'], debianPackage: 'pgbouncer' },
   { programs: ['python3'], debianPackage: 'python3' },
+  { programs: ['xz'], debianPackage: 'xz-utils' },
   { programs: ['shellcheck'], debianPackage: 'shellcheck' },
   { programs: ['busybox'], debianPackage: 'busybox' },
   { programs: ['nginx'], debianPackage: 'nginx' },
