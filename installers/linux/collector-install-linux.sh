@@ -273,7 +273,8 @@ look_around() {
   fi
   systemctl is-active --quiet "$UNIT" && running=yes
   if [ -n "$old_target" ] && [ -f "$CONFIG" ]; then
-    data_dir=$(in_force "$CONFIG" dataDir)
+    "$here/bin/tidemark-collector" config check --config "$CONFIG" >"$work/in-force" 2>/dev/null
+    data_dir=$(option_in "$work/in-force" dataDir)
     [ ! -e "${data_dir:-$DATA}/admin-token" ] || has_data=yes
   fi
   if [ $update = yes ] || [ $action = restore ]; then
@@ -281,16 +282,15 @@ look_around() {
   fi
 }
 
-# One option as it is in force in a configuration file.
-in_force() {
-  "$here/bin/tidemark-collector" config check --config "$1" | sed -n "s/^$2  *\"\(.*\)\"  .*\$/\1/p"
+# One option out of what `config check` printed.
+option_in() {
+  sed -n "s/^$2  *\"\{0,1\}\([^\" ]*\)\"\{0,1\}  .*\$/\1/p" "$1"
 }
 
 # ------------------------------------------------------------------------------------------------ before anything is changed
 
 # The configuration as it will be, made and checked on a copy. No answer of the collector is needed for this.
 prepare_configuration() {
-  must mkdir -p "$work"
   rm -f "$work/collector.yaml"
   if [ -f "$CONFIG" ]; then must cp -p "$CONFIG" "$work/collector.yaml"; else given="--data-dir $DATA $given"; fi
   if [ -n "$database_url_file" ]; then
@@ -298,11 +298,10 @@ prepare_configuration() {
     given="$given --database-url-file $URL_FILE"
   fi
   configure "$work/collector.yaml" >"$work/changes" || exit $?
-  if [ -n "$database_url_file" ]; then
-    "$here/bin/tidemark-collector" config check --config "$work/collector.yaml" --database-url-file "$database_url_file" >/dev/null || exit $?
-  else
-    "$here/bin/tidemark-collector" config check --config "$work/collector.yaml" >/dev/null || exit $?
-  fi
+  # The file that it will have is not there yet.
+  "$here/bin/tidemark-collector" config check --config "$work/collector.yaml" ${database_url_file:+--database-url-file "$database_url_file"} >"$work/in-force" || exit $?
+  listen=$(option_in "$work/in-force" listen)
+  port=${listen##*:}
 }
 
 # Changes what was given in a configuration file; prints what changed.
@@ -314,8 +313,6 @@ configure() {
 }
 
 check_port() {
-  listen=$("$here/bin/tidemark-collector" config check --config "$work/collector.yaml" ${database_url_file:+--database-url-file "$database_url_file"} | awk '$1 == "listen" { gsub("\"", "", $2); print $2 }')
-  port=${listen##*:}
   # What holds it is the collector itself.
   if [ $running = yes ] && ! grep -q '^listen:' "$work/changes"; then return; fi
   [ $start = yes ] || return 0
@@ -439,7 +436,11 @@ write_configuration() {
   fi
   if [ -s "$work/changes" ]; then
     step "Changed in $CONFIG:"
-    configure "$CONFIG" | sed 's/^/    /'
+    sed 's/^/    /' "$work/changes"
+    # Its owner and its mode stay.
+    must cp -p "$CONFIG" "$CONFIG.new"
+    must cp "$work/collector.yaml" "$CONFIG.new"
+    must mv "$CONFIG.new" "$CONFIG"
   fi
 }
 
@@ -481,7 +482,7 @@ LoadCredential=database-url:$URL_FILE
 Environment=TIDEMARK_DATABASE_URL_FILE=/run/credentials/$UNIT/database-url
 "
   fi
-  data_dir=$(in_force "$CONFIG" dataDir)
+  data_dir=$(option_in "$work/in-force" dataDir)
   if [ -n "$data_dir" ] && [ "$data_dir" != "$DATA" ]; then
     lines="$lines# Its data lies elsewhere.
 ReadWritePaths=$data_dir
@@ -663,7 +664,7 @@ change() {
 say_changed() {
   if [ $upgrade = yes ]; then say "Upgraded from $old_version to $version; the collector is healthy."; else say 'The collector runs with its new configuration and is healthy.'; fi
   [ -z "$backup" ] || say "The data as it was before: $backup"
-  say "At $("$OPT/current/bin/tidemark-collector" config check --config "$CONFIG" | awk '$1 == "listen" { gsub("\"", "", $2); print $2 }'); the admin token: sudo cat $DATA/admin-token"
+  say "It listens on $listen; the admin token: sudo cat $(option_in "$work/in-force" dataDir)/admin-token"
 }
 
 say_plan() {
@@ -681,12 +682,16 @@ say_plan() {
   say 'Nothing was changed.'
 }
 
-# The version before stays for the way back by hand; older ones and backups beyond two go.
+# Backups beyond two go, and versions that are neither in use, nor the one before, nor that of a backup.
 tidy_up() {
-  for directory in "$OPT"/versions/*; do
-    case ${directory##*/} in "$target" | "${old_target##*/}") ;; *) rm -rf "$directory" ;; esac
-  done
   [ -z "$backup" ] || "$OPT/current/bin/tidemark-collector" backups --config "$CONFIG" --to "$backup_dir" --keep 2 >/dev/null 2>&1
+  for directory in "$OPT"/versions/*; do
+    name=${directory##*/}
+    for made in "$backup_dir"/*-"$name"; do
+      if [ -d "$made" ]; then continue 2; fi
+    done
+    case $name in "$target" | "${old_target##*/}") ;; *) rm -rf "$directory" ;; esac
+  done
 }
 
 # ------------------------------------------------------------------------------------------------ back to a backup, by hand
@@ -700,7 +705,6 @@ restore_collector() {
     say "Would stop the collector, back up its present data, put back $restore_from (of version ${of:-unknown}) and start it. Nothing was changed."
     return
   fi
-  must mkdir -p "$work"
   prepare_way_back
   stage=stopped
   stop_service
