@@ -2,7 +2,7 @@
  * How machines become nodes, with the real programs: by a person's word, by an enrolment string, over a pinned authority, with a
  * secret that is replaced, revoked and unknown, and after their collector has moved.
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -250,7 +250,7 @@ describe('over TLS with the collector’s own authority', () => {
   let url: string;
   let ca: string;
   beforeAll(async () => {
-    secure = await start('secure', { arguments: ['--tls', 'self-made'], environment: { NODE_EXTRA_CA_CERTS: '' } });
+    secure = await start('secure', { arguments: ['--tls', 'self-made'] });
     url = secure.url;
     ca = readFileSync(join(root, 'secure', 'tls-authority.pem'), 'utf8');
   });
@@ -312,6 +312,49 @@ describe('over TLS with the collector’s own authority', () => {
     expect(made, made.stderr).toMatchObject({ code: 0 });
     return /tme1\.[^\s"]+/.exec(made.stdout)![0];
   }
+});
+
+describe('with certificates on both sides', () => {
+  test('an agent without one is told so; with one it enrols and reports', async () => {
+    const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
+    const openssl = (...args: string[]): void => void execFileSync('openssl', args, { cwd: directory, stdio: 'ignore' });
+    openssl('req', '-x509', ...key, '-keyout', 'agents.key', '-out', 'agents.pem', '-subj', '/CN=agents', '-days', '2');
+    openssl('req', ...key, '-keyout', 'agent.key', '-out', 'agent.csr', '-subj', '/CN=agent');
+    openssl(
+      'x509',
+      '-req',
+      '-in',
+      'agent.csr',
+      '-out',
+      'agent.pem',
+      '-CA',
+      'agents.pem',
+      '-CAkey',
+      'agents.key',
+      '-CAcreateserial',
+      '-days',
+      '2',
+    );
+    const mutual = await start('mutual', {
+      arguments: ['--tls', 'self-made', '--tls-client-ca', file('agents.pem'), '--enrollment', 'open'],
+    });
+    try {
+      await configure('--server', mutual.url, '--ca-file', join(root, 'mutual', 'tls-authority.pem'));
+      const refused = await command('enroll', '--secret-file', file('secret'));
+      expect(refused).toMatchObject({ code: 22, stdout: '' });
+      expect(refused.stderr).toContain('certFile and keyFile');
+      const agent = run();
+      await eventually(() => agent.log().includes('client_certificate_needed'));
+      await agent.kill('SIGTERM');
+      await configure('--cert-file', file('agent.pem'), '--key-file', file('agent.key'));
+      expect(await command('check-config')).toMatchObject({ code: 0 });
+      const since = Date.now();
+      run();
+      expect(await confirm('--since', String(since))).toMatchObject({ code: 0, state: 'confirmed', server: `${mutual.url}/` });
+    } finally {
+      await mutual.stop();
+    }
+  });
 });
 
 describe('a collector that has moved', () => {
