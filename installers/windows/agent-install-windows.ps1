@@ -609,9 +609,7 @@ function New-DataFolder {
 
 # The configuration and the secret: for administrators and the service, and for nobody else.
 function Protect-Files {
-    foreach ($name in $PrivateFiles) {
-        $file = Join-Path $Data $name
-        if (-not (Test-Path -LiteralPath $file)) { continue }
+    foreach ($file in Get-PrivateFiles) {
         $rules = @($SystemSid, 'FullControl'), @($AdministratorsSid, 'FullControl'), @($script:AccountSid, 'Read')
         Set-Rights $file (New-Rights (New-Object Security.AccessControl.FileSecurity) $rules)
     }
@@ -666,7 +664,8 @@ for /f "usebackq delims=" %%x in ("%root%\versions\%version%\flags") do call set
 "%root%\runtimes\%node%\node.exe" %flags% "%root%\versions\%version%\tidemark-agent.cjs" %*
 set "code=%errorlevel%"
 rem A file that was written anew has the folder's rights, without those of the service.
-for %%f in (agent.yaml agent.token ca.pem) do if exist "%ProgramData%\Tidemark\%%f" icacls.exe "%ProgramData%\Tidemark\%%f" /grant:r "*@ACCOUNT@:R" /q >nul 2>&1
+set "data=%ProgramData%\Tidemark"
+for %%x in ("%data%\agent.yaml" "%data%\agent.token" "%data%\ca.pem" "%data%\*.password") do if exist "%%~x" "%SystemRoot%\System32\icacls.exe" "%%~x" /grant:r "*@ACCOUNT@:R" /q >nul 2>&1
 exit /b %code%
 '@
 
@@ -1056,6 +1055,12 @@ function Invoke-Change([string]$Words, [scriptblock]$Change) {
     else { & $Change }
 }
 
+# The configuration, the secrets, and the passwords of PostgreSQL roles that were put beside them.
+function Get-PrivateFiles {
+    $PrivateFiles | ForEach-Object { "$Data\$_" } | Where-Object { Test-Path -LiteralPath $_ }
+    Get-ChildItem -Path "$Data\*.password" -ErrorAction SilentlyContinue | ForEach-Object { $_.FullName }
+}
+
 function Unregister-AgentTask {
     if (Get-ScheduledTask -TaskName $ServiceName -ErrorAction SilentlyContinue) {
         Invoke-Change "remove the scheduled task $ServiceName" { Unregister-ScheduledTask -TaskName $ServiceName -Confirm:$false }
@@ -1116,10 +1121,7 @@ function Uninstall-Agent {
     Remove-Program
     if ($Purge) {
         Write-Host '==> Removing its configuration, secret and waiting reports'
-        foreach ($name in @('agent', 'logs') + $PrivateFiles) {
-            $path = "$Data\$name"
-            Invoke-Change "remove $path" { Remove-Tree $path }
-        }
+        foreach ($path in @("$Data\agent", "$Data\logs") + @(Get-PrivateFiles)) { Invoke-Change "remove $path" { Remove-Tree $path } }
         # A collector may live here too.
         Invoke-Change "remove $Data, if nothing else is in it" { Remove-Empty $Data }
         Write-Host 'Removed, with everything that belonged to it. In the collector the node stays until: tidemark-collector nodes remove NAME'

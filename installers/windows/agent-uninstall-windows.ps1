@@ -39,6 +39,12 @@ function Invoke-Change([string]$Words, [scriptblock]$Change) {
     else { & $Change }
 }
 
+# The configuration, the secrets, and the passwords of PostgreSQL roles that were put beside them.
+function Get-PrivateFiles {
+    $PrivateFiles | ForEach-Object { "$Data\$_" } | Where-Object { Test-Path -LiteralPath $_ }
+    Get-ChildItem -Path "$Data\*.password" -ErrorAction SilentlyContinue | ForEach-Object { $_.FullName }
+}
+
 function Unregister-AgentTask {
     if (Get-ScheduledTask -TaskName $ServiceName -ErrorAction SilentlyContinue) {
         Invoke-Change "remove the scheduled task $ServiceName" { Unregister-ScheduledTask -TaskName $ServiceName -Confirm:$false }
@@ -99,10 +105,7 @@ function Uninstall-Agent {
     Remove-Program
     if ($Purge) {
         Write-Host '==> Removing its configuration, secret and waiting reports'
-        foreach ($name in @('agent', 'logs') + $PrivateFiles) {
-            $path = "$Data\$name"
-            Invoke-Change "remove $path" { Remove-Tree $path }
-        }
+        foreach ($path in @("$Data\agent", "$Data\logs") + @(Get-PrivateFiles)) { Invoke-Change "remove $path" { Remove-Tree $path } }
         # A collector may live here too.
         Invoke-Change "remove $Data, if nothing else is in it" { Remove-Empty $Data }
         Write-Host 'Removed, with everything that belonged to it. In the collector the node stays until: tidemark-collector nodes remove NAME'

@@ -28,7 +28,7 @@ test.each(SHIPPED_RULES)('$name says what it means and where to look first', ({ 
   expect(rulesReference()).toContain(`[${name}](../runbooks/${name}.md)`);
 });
 
-const documents = [...runbooks.map((name) => `runbooks/${name}`), 'how-to/thresholds.md'];
+const documents = [...runbooks.map((name) => `runbooks/${name}`), 'how-to/thresholds.md', 'how-to/install-windows.md'];
 const examples = documents.flatMap((name) =>
   [...readFileSync(join(docs, name), 'utf8').matchAll(/^```yaml\n(.*?)^```/gms)].map((match, i) => ({
     name: `${name} ${i + 1}`,

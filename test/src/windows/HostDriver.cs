@@ -19,6 +19,13 @@ public static class HostDriver
             for (int i = 1; i < arguments.Length; i++) Console.Out.WriteLine(Installation.Quote(arguments[i]));
             return 0;
         }
+        if (arguments[0] == "layout")
+        {
+            Type type = typeof(Installation).Assembly.GetType(arguments[1], true);
+            Console.Out.WriteLine(System.Runtime.InteropServices.Marshal.SizeOf(type));
+            for (int i = 2; i < arguments.Length; i++) Console.Out.WriteLine(System.Runtime.InteropServices.Marshal.OffsetOf(type, arguments[i]));
+            return 0;
+        }
         KeeperTimes times = new KeeperTimes();
         times.FirstPause = int.Parse(arguments[3]);
         times.LongestPause = int.Parse(arguments[4]);

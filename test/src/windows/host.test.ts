@@ -309,6 +309,17 @@ describe('the service', () => {
   });
 });
 
+test.each([
+  // On 64-bit Windows, by its own headers: JOBOBJECT_EXTENDED_LIMIT_INFORMATION, PERFORMANCE_INFORMATION, DISK_PERFORMANCE.
+  ['Tidemark.Agent.WindowsJob+ExtendedLimits', 144, { ReadOperations: 64, PeakJobMemory: 136 }],
+  ['Tidemark.Agent.WindowsJob+BasicLimits', 64, { LimitFlags: 16, Affinity: 48, SchedulingClass: 60 }],
+  ['Tidemark.Agent.WindowsReadings+PerformanceInformation', 104, { CommitTotal: 8, PageSize: 80, HandleCount: 88, ThreadCount: 96 }],
+  ['Tidemark.Agent.DiskReadings+DiskPerformance', 88, { IdleTime: 32, ReadCount: 40, QueueDepth: 48, QueryTime: 56 }],
+])('%s lies in memory as Windows has it', async (type, size, offsets) => {
+  const { stdout } = await run('mono', [driverExe, 'layout', type, ...Object.keys(offsets)]);
+  expect(stdout.trim().split('\n').map(Number)).toEqual([size, ...Object.values(offsets)]);
+});
+
 test('arguments are quoted by the rules of Windows', async () => {
   const paths = ['C:\\Program Files\\Tidemark', 'C:\\data\\', 'C:\\data\\\\'];
   const { stdout } = await run('mono', [driverExe, 'quote', ...paths]);
