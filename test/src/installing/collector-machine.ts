@@ -9,7 +9,7 @@ import { Lab, Machine } from './machine.ts';
 
 const here = dirname(fileURLToPath(import.meta.url));
 /** The release in the machine. */
-export const V1 = '/root/tidemark-0.1.0';
+export const V1 = '/srv/tidemark-0.1.0';
 export const DATA = '/var/lib/tidemark/collector';
 
 export interface CollectorMachine {
@@ -36,7 +36,7 @@ export async function startCollectorMachine(): Promise<CollectorMachine> {
     machine,
     install: (from, ...args) => machine.run(`${from}/collector-install-linux.sh ${args.join(' ')}`),
     makeVersion: async (version, change = ':') => {
-      const path = `/root/tidemark-${version}`;
+      const path = `/srv/tidemark-${version}`;
       await succeed(machine, `cp -a ${V1} ${path} && cd ${path} && ${change}`);
       await renumber(machine, path, version);
       return path;

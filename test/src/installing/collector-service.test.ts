@@ -112,11 +112,11 @@ describe.sequential('a life', () => {
     const page = await fetch(`http://${machine.address}:5000/`);
     expect(page.status).toBe(200);
     expect(page.headers.get('content-type')).toContain('text/html');
-    const added = await machine.run('umask 077; tidemark-collector nodes add web1 >/root/web1.token');
+    const added = await machine.run('umask 077; tidemark-collector nodes add web1 >/srv/web1.token');
     expect(added.code).toBe(0);
-    machine.install(AGENT, '/root/agent.cjs');
+    machine.install(AGENT, '/srv/agent.cjs');
     agent = machine.spawn(
-      `echo $$ >/root/agent.pid; exec ${V1}/runtime/node /root/agent.cjs run --server ${CONSOLE} --hostname web1 --interval 1 --token-file /root/web1.token --data-dir /root/agent`,
+      `echo $$ >/srv/agent.pid; exec ${V1}/runtime/node /srv/agent.cjs run --server ${CONSOLE} --hostname web1 --interval 1 --token-file /srv/web1.token --data-dir /srv/agent`,
     );
     await moreReportsThan(2);
   });
@@ -153,7 +153,7 @@ describe.sequential('a life', () => {
 
   test('upgraded in place: backed up, everything still there, and the agent loses nothing', async () => {
     const count = await reportCount();
-    const { code, stdout, stderr } = await install('/root/tidemark-0.2.0');
+    const { code, stdout, stderr } = await install('/srv/tidemark-0.2.0');
     expect(code, stderr).toBe(0);
     expect(stdout).toContain('Upgraded from 0.1.0 to 0.2.0; the collector is healthy.');
     expect(await versionInUse()).toBe('versions/0.2.0');
@@ -260,7 +260,7 @@ describe.sequential('a life', () => {
   test('no room for the backup: said before anything is stopped', async () => {
     await machine.run('mkdir /mnt/small && mount -t tmpfs -o size=1m small /mnt/small');
     const pid = (await machine.run('systemctl show -p MainPID --value tidemark-collector.service')).stdout;
-    const { code, stderr } = await install('/root/tidemark-0.6.0', '--backup-dir', '/mnt/small/backups');
+    const { code, stderr } = await install('/srv/tidemark-0.6.0', '--backup-dir', '/mnt/small/backups');
     await machine.run('umount /mnt/small && rmdir /mnt/small');
     expect(code).toBe(EXIT.noRoom);
     expect(stderr).toMatch(/no room for the backup: \/mnt\/small\/backups has \d+ MB free, and \d+ MB are needed/);
@@ -270,7 +270,7 @@ describe.sequential('a life', () => {
 
   test('uninstalled, its data stays and is found again; purged, the machine is what it was', async () => {
     const gone = new Promise((resolve) => agent.once('exit', resolve));
-    await machine.run('kill "$(cat /root/agent.pid)"');
+    await machine.run('kill "$(cat /srv/agent.pid)"');
     await gone;
     const count = await reportCount();
     const removed = await machine.run('/opt/tidemark-collector/current/collector-install-linux.sh --uninstall');
@@ -282,12 +282,12 @@ describe.sequential('a life', () => {
         )
       ).stdout,
     ).toBe(`/etc/tidemark/collector.yaml\n${DATA}/postgres\n`);
-    expect((await install('/root/tidemark-0.6.0')).code).toBe(0);
+    expect((await install('/srv/tidemark-0.6.0')).code).toBe(0);
     expect(await reportCount()).toBeGreaterThanOrEqual(count);
-    const purged = await install('/root/tidemark-0.6.0', '--uninstall', '--purge');
+    const purged = await install('/srv/tidemark-0.6.0', '--uninstall', '--purge');
     expect(purged.code, purged.stderr).toBe(0);
     expect((await machine.run(PROCESSES)).stdout).toBe('');
-    await machine.run('rm -rf /root/tidemark-0.[2-9].0 /root/agent /root/agent.cjs /root/agent.pid /root/web1.token');
+    await machine.run('rm -rf /srv/tidemark-0.[2-9].0 /srv/agent /srv/agent.cjs /srv/agent.pid /srv/web1.token');
     expect(changes(before, await machine.listing())).toEqual(DOCUMENTED);
   });
 });
