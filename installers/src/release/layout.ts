@@ -2,7 +2,7 @@
  * What a release of the collector holds, and where: the checkout's own relative layout, so that collector/dist/main.js finds its
  * directories in both by the same paths.
  */
-import { readFile, readdir, stat } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Entry } from '../archive/entry.ts';
 import type { Link } from '../archive/tar.ts';
@@ -91,8 +91,9 @@ async function directoryEntries(directory: string, name: string): Promise<Entry[
     if (entry.name.startsWith('.') || entry.name.endsWith('.tmp') || /\.test\./.test(entry.name)) continue;
     if (entry.isDirectory()) entries.push(...(await directoryEntries(path, inner)));
     else if (entry.isFile()) {
-      const isProgram = entry.name.endsWith('.sh') || ((await stat(path)).mode & 0o100) !== 0;
-      entries.push({ name: inner, content: await readFile(path), executable: isProgram && name.startsWith('installers/linux') });
+      const content = await readFile(path);
+      // By what it begins with, and not by its mode, which Windows does not have.
+      entries.push({ name: inner, content, executable: content.subarray(0, 2).toString() === '#!' });
     }
   }
   return entries;
