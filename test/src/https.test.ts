@@ -1,4 +1,5 @@
 /** HTTPS with the real programs: an agent that trusts nothing but the collector's authority, renewals under its feet, and certificates of agents. */
+import { X509Certificate, createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -85,12 +86,13 @@ function again({
   return started;
 }
 
-/** The serial number of the certificate that new connections are shown. */
-function shown(url: string, ca: string): Promise<string> {
+/** The certificate that new connections are shown: its serial number, and its key. */
+function shown(url: string, ca: string): Promise<{ serial: string; key: string }> {
   const { hostname, port } = new URL(url);
   return new Promise((resolve, reject) => {
     const socket = connectTls({ host: hostname, port: Number(port), ca }, () => {
-      resolve(socket.getPeerCertificate().serialNumber);
+      const { serialNumber, pubkey } = socket.getPeerCertificate();
+      resolve({ serial: serialNumber, key: pubkey!.toString('hex') });
       socket.end();
     });
     socket.once('error', reject);
@@ -111,12 +113,25 @@ describe('an authority of its own', () => {
     expect([health.code, health.stdout]).toEqual([0, 'healthy\n']);
   });
 
+  test('an enrolment string is all that an agent needs; one with another fingerprint lets nobody be believed', async () => {
+    const here = await world(undefined, '--tls', 'self-made');
+    const { string } = await here.ask<{ string: string }>('/api/telemetry/enrollments', 'POST', { uses: 2, url: here.collector.url });
+    expect(string).toContain(`.${createHash('sha256').update(new X509Certificate(here.ca).raw).digest('hex')}@${here.collector.url}`);
+    const other = string.replace(/\.[0-9a-f]{64}@/, `.${'0'.repeat(64)}@`);
+    const wary = again({ collector: here.collector, token: other, name: 'wary', more: {} });
+    await waitUntil(() => wary.output().includes('is not the one that the enrolment string names'), { what: 'the word of the wary one' });
+    again({ collector: here.collector, token: string, name: 'db1', more: {} });
+    await waitUntil(async () => (await here.node('db1'))?.up === true, { what: 'a report of an enrolled agent' });
+    expect(await here.node('wary')).toBe(undefined);
+  });
+
   test('it is the same after a restart, so that whoever has pinned it goes on', async () => {
     const first = await world(undefined, '--tls', 'self-made');
-    const serial = await shown(first.collector.url, first.ca);
+    const { key } = await shown(first.collector.url, first.ca);
     await first.collector.stop();
     const second = await world(first.ca, '--tls', 'self-made');
-    expect(await shown(second.collector.url, first.ca)).toBe(serial);
+    // Another certificate only where this machine has got an address meanwhile.
+    expect((await shown(second.collector.url, first.ca)).key).toBe(key);
   });
 });
 
@@ -126,7 +141,7 @@ test('files that are renewed under a reporting agent: shown within seconds, and 
   const here = await world(authority.caPem, '--tls', 'files', '--tls-cert', cert, '--tls-key', key);
   await agent(here, 'db1', { caFile: write('ca.pem', authority.caPem) });
   await waitUntil(async () => (await here.node('db1'))?.up === true, { what: 'the first report' });
-  const before = await shown(here.collector.url, here.ca);
+  const { serial: before } = await shown(here.collector.url, here.ca);
   // The certificate first, its key some seconds later: what lies between is never shown.
   const renewed = authority.issue(['127.0.0.1']);
   write('server.pem', renewed.cert);
@@ -137,9 +152,9 @@ test('files that are renewed under a reporting agent: shown within seconds, and 
       ),
     { what: 'health to tell of half a renewal', timeoutMs: 20_000 },
   );
-  expect(await shown(here.collector.url, here.ca)).toBe(before);
+  expect((await shown(here.collector.url, here.ca)).serial).toBe(before);
   write('server-key.pem', renewed.key);
-  await waitUntil(async () => (await shown(here.collector.url, here.ca)) !== before, {
+  await waitUntil(async () => (await shown(here.collector.url, here.ca)).serial !== before, {
     what: 'the renewed certificate',
     timeoutMs: 20_000,
   });
