@@ -769,7 +769,8 @@ uninstall_collector() {
 
 main() {
   # Not what the caller's environment says about Node.js or Tidemark.
-  unset NODE_OPTIONS TIDEMARK_CONFIG TIDEMARK_DATA_DIR TIDEMARK_LISTEN TIDEMARK_DATABASE_URL DATABASE_URL
+  for name in $(env | sed -n 's/^\(TIDEMARK_[A-Z_]*\)=.*/\1/p'); do unset "$name"; done
+  unset NODE_OPTIONS NODE_PATH DATABASE_URL
   umask 022
   here=$(cd "$(dirname "$0")" && pwd -P) || exit $EXIT_FAILED
   read_options "$@"

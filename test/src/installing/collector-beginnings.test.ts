@@ -63,6 +63,26 @@ describe.sequential('other beginnings', () => {
     await machine.run(`setpriv --reuid nobody --regid nogroup --clear-groups ${postgres}/pg_ctl -D /tmp/pg/data -m fast stop`);
   });
 
+  test('no room for the program: said, and nothing is begun', async () => {
+    await machine.run('mount -t tmpfs -o size=50m small /opt');
+    const { code, stderr } = await install(V1);
+    const { stdout: left } = await machine.run('ls -A /opt; umount /opt; id tidemark 2>/dev/null; ls -d /etc/tidemark 2>/dev/null');
+    expect(code).toBe(EXIT.noRoom);
+    expect(stderr).toMatch(/Not enough room for \/opt\/tidemark-collector: \d+ MB are needed and \d+ MB are free/);
+    expect(left).toBe('');
+  });
+
+  test('an environment of the caller is not the collector’s', async () => {
+    const { code, stdout } = await machine.run(`${V1}/collector-install-linux.sh --dry-run`, {
+      TIDEMARK_LISTEN: '127.0.0.1:1',
+      TIDEMARK_DATA_DIR: '/nowhere',
+      DATABASE_URL: 'postgresql://another/program',
+    });
+    expect(code).toBe(0);
+    expect(stdout).toContain('healthy, at 0.0.0.0:5000');
+    expect(stdout).toContain(`dataDir: ${DATA}`);
+  });
+
   test('an archive that was damaged is refused', async () => {
     const damaged = await makeVersion('0.8.0');
     await machine.run(`echo >>${damaged}/collector/dist/main.js`);
