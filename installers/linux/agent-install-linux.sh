@@ -826,14 +826,17 @@ configure() {
     [ $configured_with -eq 0 ] || refuse $configured_with 'The configuration was not changed, for the reason above.'
   fi
   [ ! -f "$ETC/agent.yaml" ] || own_configuration
-  if [ $postgres_auto = yes ]; then
-    step 'Looking for PostgreSQL servers of this machine'
-    new_agent_command postgres adopt --config "$ETC/agent.yaml" --yes --owner "$AGENT_USER" || warn 'What is said above is left to do by hand; everything else goes on.'
-    own_configuration
-  fi
   words=$(new_agent_command check-config --config "$ETC/agent.yaml" 2>&1)
   checked_with=$?
   [ $checked_with -eq 0 ] || { warn "$words" && refuse $EXIT_CONFIGURATION "The configuration in $ETC/agent.yaml is wrong, as said above: put it right, then run this again."; }
+}
+
+# After the collector has taken this machine in: a role that was made stays made.
+adopt_postgres() {
+  [ $postgres_auto = yes ] || return 0
+  step 'Looking for PostgreSQL servers of this machine'
+  new_agent_command postgres adopt --config "$ETC/agent.yaml" --yes --owner "$AGENT_USER" || warn 'What is said above is left to do by hand; everything else goes on.'
+  own_configuration
 }
 
 own_configuration() {
@@ -1156,6 +1159,7 @@ undo_files() {
   [ -z "$installed" ] || return 0
   rm -rf "${OPT:?}/versions" "$OPT/runtimes" "${OPT:?}/bin" "$OPT/current" "$OPT/downloads-key"
   [ ! -L "$COMMAND" ] || rm -f "$COMMAND"
+  rm -f "$ETC"/postgres-*.password
   rmdir "$STATE" /var/lib/tidemark "$ETC" 2>/dev/null
   [ -z "$made_user" ] || remove_user
 }
@@ -1273,6 +1277,7 @@ install() {
   label_files
   configure
   enroll
+  adopt_postgres
   put_service
   printf '%s\n' "$TIDEMARK_KEY" >"$OPT/downloads-key" || no_room
   if [ -n "$installed" ]; then stage=switched; else stage=started; fi
@@ -1343,7 +1348,7 @@ uninstall() {
   step 'Stopping the service'
   if [ -f /etc/systemd/system/tidemark-agent.service ]; then
     change systemctl disable --quiet --now tidemark-agent.service
-    change rm -rf /etc/systemd/system/tidemark-agent.service /etc/systemd/system/tidemark-agent.service.d
+    change rm -f /etc/systemd/system/tidemark-agent.service
     change systemctl daemon-reload
     change systemctl reset-failed tidemark-agent.service
   fi
@@ -1360,7 +1365,7 @@ uninstall() {
   change rm -rf $OPT
   if [ $purge = yes ]; then
     step 'Removing its configuration, secret, waiting reports and user'
-    change rm -rf $STATE $ETC/agent.yaml $ETC/agent.token $ETC/ca.pem $ETC/agent.d
+    change rm -rf $STATE $ETC/agent.yaml $ETC/agent.token $ETC/ca.pem $ETC/postgres-*.password /etc/systemd/system/tidemark-agent.service.d
     # A collector may live here too.
     change rmdir /var/lib/tidemark
     change rmdir $ETC

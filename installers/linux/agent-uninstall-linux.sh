@@ -69,7 +69,7 @@ uninstall() {
   step 'Stopping the service'
   if [ -f /etc/systemd/system/tidemark-agent.service ]; then
     change systemctl disable --quiet --now tidemark-agent.service
-    change rm -rf /etc/systemd/system/tidemark-agent.service /etc/systemd/system/tidemark-agent.service.d
+    change rm -f /etc/systemd/system/tidemark-agent.service
     change systemctl daemon-reload
     change systemctl reset-failed tidemark-agent.service
   fi
@@ -86,7 +86,7 @@ uninstall() {
   change rm -rf $OPT
   if [ $purge = yes ]; then
     step 'Removing its configuration, secret, waiting reports and user'
-    change rm -rf $STATE $ETC/agent.yaml $ETC/agent.token $ETC/ca.pem $ETC/agent.d
+    change rm -rf $STATE $ETC/agent.yaml $ETC/agent.token $ETC/ca.pem $ETC/postgres-*.password /etc/systemd/system/tidemark-agent.service.d
     # A collector may live here too.
     change rmdir /var/lib/tidemark
     change rmdir $ETC

@@ -63,8 +63,8 @@ describe.skipIf(!isRoot)('downloads', () => {
   test('another key for the same collector, later', async () => {
     const machine = await site.machine({ release: 'bookworm' });
     expect(await site.install(machine, '')).toMatchObject({ code: 0 });
-    await machine.run(`sed -i "s|^TIDEMARK_KEY='.*'|TIDEMARK_KEY='${randomBytes(32).toString('base64')}'|" /root/agent-install-linux.sh`);
-    expectSaid(await machine.run('sh /root/agent-install-linux.sh'), EXIT.signatureWrong, 'another signing key');
+    await machine.run(`sed -i "s|^TIDEMARK_KEY='.*'|TIDEMARK_KEY='${randomBytes(32).toString('base64')}'|" /srv/agent-install-linux.sh`);
+    expectSaid(await machine.run('sh /srv/agent-install-linux.sh'), EXIT.signatureWrong, 'another signing key');
     expect(await machine.run('tidemark-agent confirm')).toMatchObject({ code: 0 });
   });
 
@@ -98,7 +98,7 @@ describe.skipIf(!isRoot)('downloads', () => {
       response.writeHead(503, { 'retry-after': '1', 'content-type': 'application/problem+json' }).end(body);
       return true;
     });
-    const outcome = await machine.run('sh /root/agent-install-linux.sh --hostname patient');
+    const outcome = await machine.run('sh /srv/agent-install-linux.sh --hostname patient');
     expect(outcome).toMatchObject({ code: 0, stderr: '' });
     expect(outcome.stdout).toMatch(
       /still preparing the downloads \(The collector is preparing its downloads: \d+ %\.\); trying again in 1 s/,
@@ -126,7 +126,7 @@ describe.skipIf(!isRoot)('downloads', () => {
     const machine = await site.machine({ release: 'bookworm' });
     expect(await site.fetchScript(machine)).toMatchObject({ code: 0 });
     await site.gate.offer('0.9.0');
-    expectSaid(await machine.run('sh /root/agent-install-linux.sh'), EXIT.downloadFailed, 'Fetch it again from');
+    expectSaid(await machine.run('sh /srv/agent-install-linux.sh'), EXIT.downloadFailed, 'Fetch it again from');
     await expectUntouched(machine);
   });
 });
@@ -155,11 +155,11 @@ describe.skipIf(!isRoot)('the machine', () => {
   test.each(['-40d', '+400d'])('a clock that is wrong by %s, and a /tmp that runs nothing, do not matter', async (shift) => {
     const machine = await site.machine({ release: 'bookworm', hostname: `clock${shift.slice(1)}` });
     await machine.run('mount -o remount,noexec /tmp');
-    const { LD_PRELOAD: library = '', ...settings } = fakeTime('/root/shift');
+    const { LD_PRELOAD: library = '', ...settings } = fakeTime('/srv/shift');
     expect(existsSync(library)).toBe(true);
     copyFileSync(library, machine.path('/usr/lib/libfaketime.so.1'));
-    machine.write('/root/shift', shift);
-    await machine.run('chmod 755 /root');
+    machine.write('/srv/shift', shift);
+    await machine.run('chmod 755 /srv');
     const environment = { ...settings, LD_PRELOAD: '/usr/lib/libfaketime.so.1' };
     await machine.run('mkdir -p /run/stub-systemd');
     machine.write(
@@ -168,8 +168,8 @@ describe.skipIf(!isRoot)('the machine', () => {
         .map(([name, value]) => `${name}=${value}\n`)
         .join(''),
     );
-    machine.write('/root/enrolment', await site.enrolment(), 0o600);
-    const outcome = await site.install(machine, '--token-file /root/enrolment', { environment });
+    machine.write('/srv/enrolment', await site.enrolment(), 0o600);
+    const outcome = await site.install(machine, '--token-file /srv/enrolment', { environment });
     expect(outcome).toMatchObject({ code: 0, stderr: '' });
     expect(outcome.stdout).toContain('the collector has confirmed a report');
     const node = await site.node(`clock${shift.slice(1)}`);
@@ -180,7 +180,7 @@ describe.skipIf(!isRoot)('the machine', () => {
     const machine = await site.machine({ release: 'bookworm', hostname: 'twice' });
     await machine.run('ln -s 99999999 /run/tidemark-agent-install.lock');
     await site.fetchScript(machine);
-    const outcomes = await Promise.all([1, 2, 3].map(() => machine.run('sh /root/agent-install-linux.sh')));
+    const outcomes = await Promise.all([1, 2, 3].map(() => machine.run('sh /srv/agent-install-linux.sh')));
     expect(outcomes.map(({ code }) => code).toSorted((a, b) => Number(a) - Number(b))).toEqual([
       0,
       EXIT.installationUnderWay,
@@ -205,9 +205,9 @@ describe.skipIf(!isRoot)('the machine', () => {
       begun = true;
       return true;
     });
-    const running = machine.run('echo $$ >/root/pid; exec sh /root/agent-install-linux.sh');
+    const running = machine.run('echo $$ >/srv/pid; exec sh /srv/agent-install-linux.sh');
     await until('the download has begun', () => Promise.resolve(begun ? true : undefined));
-    await machine.run(`kill -${signal} $(cat /root/pid)`);
+    await machine.run(`kill -${signal} $(cat /srv/pid)`);
     const outcome = await running;
     expectSaid(outcome, { TERM: 143, INT: 130, HUP: 129 }[signal]!, 'Interrupted.');
     await expectUntouched(machine);
@@ -216,16 +216,16 @@ describe.skipIf(!isRoot)('the machine', () => {
   test('SELinux: labelled by rule where there is semanage, by hand where not, and the rule goes with the agent', async () => {
     const machine = await site.machine({ release: 'bookworm', hostname: 'labelled' });
     for (const name of ['selinuxenabled', 'semanage', 'restorecon', 'chcon'])
-      machine.write(`/usr/local/bin/${name}`, `#!/bin/sh\necho "${name} $*" >>/root/labels\n`, 0o755);
+      machine.write(`/usr/local/bin/${name}`, `#!/bin/sh\necho "${name} $*" >>/srv/labels\n`, 0o755);
     expect(await site.install(machine, '')).toMatchObject({ code: 0 });
-    expect(machine.read('/root/labels')).toBe(
+    expect(machine.read('/srv/labels')).toBe(
       'selinuxenabled \nsemanage fcontext -a -t bin_t /opt/tidemark-agent/(bin|runtimes)(/.*)?\nrestorecon -RF /opt/tidemark-agent\n',
     );
-    await machine.run('rm /root/labels; sh /root/agent-install-linux.sh --uninstall --purge');
-    expect(machine.read('/root/labels')).toBe('semanage fcontext -d /opt/tidemark-agent/(bin|runtimes)(/.*)?\n');
-    await machine.run('rm /usr/local/bin/semanage /root/labels');
+    await machine.run('rm /srv/labels; sh /srv/agent-install-linux.sh --uninstall --purge');
+    expect(machine.read('/srv/labels')).toBe('semanage fcontext -d /opt/tidemark-agent/(bin|runtimes)(/.*)?\n');
+    await machine.run('rm /usr/local/bin/semanage /srv/labels');
     expect(await site.install(machine, '')).toMatchObject({ code: 0 });
-    expect(machine.read('/root/labels')).toContain('chcon -R -t bin_t /opt/tidemark-agent/bin /opt/tidemark-agent/runtimes\n');
+    expect(machine.read('/srv/labels')).toContain('chcon -R -t bin_t /opt/tidemark-agent/bin /opt/tidemark-agent/runtimes\n');
   });
 });
 
@@ -246,10 +246,10 @@ describe.skipIf(!isRoot)('the service and the collector', () => {
     const machine = await site.machine({ release: 'bookworm', hostname: 'late' });
     const string = await site.enrolment();
     const other = await site.machine({ release: 'bookworm', hostname: 'early' });
-    other.write('/root/enrolment', string, 0o600);
-    expect(await site.install(other, '--token-file /root/enrolment')).toMatchObject({ code: 0 });
-    machine.write('/root/enrolment', string, 0o600);
-    const outcome = await site.install(machine, '--token-file /root/enrolment');
+    other.write('/srv/enrolment', string, 0o600);
+    expect(await site.install(other, '--token-file /srv/enrolment')).toMatchObject({ code: 0 });
+    machine.write('/srv/enrolment', string, 0o600);
+    const outcome = await site.install(machine, '--token-file /srv/enrolment');
     expectSaid(outcome, EXIT.credentialRejected, 'used');
     await expectUntouched(machine);
   });

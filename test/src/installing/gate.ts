@@ -129,7 +129,10 @@ export class Gate {
       new URL(path, this.#collector),
       { method: request.method, headers: { ...request.headers, connection: 'close' } },
       (answer) => {
-        if (name === 'agent-install-linux.sh' && this.#script !== undefined) return void this.#rewrite(answer, response);
+        if (name === 'agent-install-linux.sh' && this.#script !== undefined) {
+          this.#rewrite(answer, response);
+          return;
+        }
         response.writeHead(answer.statusCode ?? 502, answer.headers);
         let ending = false;
         answer.on('data', (chunk: Buffer) => {

@@ -27,7 +27,7 @@ afterAll(() => site?.close());
 /** Paths whose listing differs, but for the installer script itself. */
 function changes(before: Map<string, string>, after: Map<string, string>): string[] {
   return [...new Set([...before.keys(), ...after.keys()])]
-    .filter((path) => before.get(path) !== after.get(path) && !path.startsWith('/root/') && !LEFT_BY_SYSTEM.test(path))
+    .filter((path) => before.get(path) !== after.get(path) && !path.startsWith('/srv/') && !LEFT_BY_SYSTEM.test(path))
     .toSorted();
 }
 
@@ -134,7 +134,7 @@ describe.skipIf(!isRoot)('Debian 11: wget, gzip, no enrolment string', () => {
     ['falls', `process.stderr.write('this version is broken\\n');process.exit(7)`, {}],
     ['runs and reports nothing', 'setInterval(()=>{},1000);return', { TIDEMARK_CONFIRM_SECONDS: '3' }],
   ])('a version that %s is taken back, with its configuration', async (_, body, environment) => {
-    const before = machine.read(YAML);
+    const yaml = machine.read(YAML);
     const unit = machine.read('/etc/systemd/system/tidemark-agent.service');
     site.gate.clear();
     await site.gate.offer('0.4.0', (source) => `if(process.argv[2]==='run'){(()=>{${body}})()}else{${source.replace(/^#!.*\n/, '')}\n}`);
@@ -143,7 +143,7 @@ describe.skipIf(!isRoot)('Debian 11: wget, gzip, no enrolment string', () => {
     expect(outcome.code).toBe(EXIT.rolledBack);
     expect(outcome.stderr).toContain('Version 0.4.0 did not report, so version 0.3.0 with its configuration was put back');
     if (body.includes('broken')) expect(outcome.stderr).toContain('this version is broken');
-    expect(machine.read(YAML)).toBe(before);
+    expect(machine.read(YAML)).toBe(yaml);
     expect(machine.read('/etc/systemd/system/tidemark-agent.service')).toBe(unit);
     expect((await machine.run('readlink /opt/tidemark-agent/current; ls -A /opt/tidemark-agent/versions')).stdout).toBe(
       'versions/0.3.0\n0.2.0\n0.3.0\n',
@@ -163,7 +163,7 @@ describe.skipIf(!isRoot)('Debian 11: wget, gzip, no enrolment string', () => {
 
   test('removed, it leaves configuration, secret and spool; installed again it is the same node', async () => {
     const secret = machine.read(TOKEN);
-    const outcome = await machine.run('sh /root/agent-install-linux.sh --uninstall');
+    const outcome = await machine.run('sh /srv/agent-install-linux.sh --uninstall');
     expect(outcome).toMatchObject({ code: 0, stderr: '' });
     const left = changes(before, await machine.listing());
     expect(left.filter((path) => !path.startsWith('/var/lib/tidemark/agent/'))).toEqual([
@@ -185,15 +185,15 @@ describe.skipIf(!isRoot)('Debian 11: wget, gzip, no enrolment string', () => {
   });
 
   test('purged, the file system is what it was', async () => {
-    const fetched = await machine.run(`wget -q -O /root/uninstall.sh ${site.gate.url}/documentation/downloads/agent-uninstall-linux.sh`);
+    const fetched = await machine.run(`wget -q -O /srv/uninstall.sh ${site.gate.url}/documentation/downloads/agent-uninstall-linux.sh`);
     expect(fetched.code).toBe(0);
-    const dry = await machine.run('sh /root/uninstall.sh --purge --dry-run');
+    const dry = await machine.run('sh /srv/uninstall.sh --purge --dry-run');
     expect(dry.stdout).toContain('rm -rf /opt/tidemark-agent');
     expect(await machine.run('test -x /opt/tidemark-agent/bin/tidemark-agent')).toMatchObject({ code: 0 });
-    expect(await machine.run('sh /root/uninstall.sh --purge')).toMatchObject({ code: 0, stderr: '' });
+    expect(await machine.run('sh /srv/uninstall.sh --purge')).toMatchObject({ code: 0, stderr: '' });
     expect(changes(before, await machine.listing())).toEqual([]);
     // Again is no failure.
-    expect(await machine.run('sh /root/uninstall.sh --purge')).toMatchObject({ code: 0, stderr: '' });
+    expect(await machine.run('sh /srv/uninstall.sh --purge')).toMatchObject({ code: 0, stderr: '' });
   });
 });
 
@@ -204,11 +204,11 @@ describe.skipIf(!isRoot)('Debian 12: curl, xz, an enrolment string', () => {
   });
 
   test('one command through a pipe, to the confirmed report, within 20 s', async () => {
-    machine.write('/root/enrolment', `${await site.enrolment({ site: 'oslo', tags: { tier: 'gold' } })}\n`, 0o600);
+    machine.write('/srv/enrolment', `${await site.enrolment({ site: 'oslo', tags: { tier: 'gold' } })}\n`, 0o600);
     site.gate.clear();
     const begun = performance.now();
     const outcome = await machine.run(
-      `curl -fsS ${site.gate.url}/documentation/downloads/agent-install-linux.sh | sh -s -- --token-file /root/enrolment --interval 60`,
+      `curl -fsS ${site.gate.url}/documentation/downloads/agent-install-linux.sh | sh -s -- --token-file /srv/enrolment --interval 60`,
     );
     const seconds = (performance.now() - begun) / 1000;
     expect(outcome).toMatchObject({ code: 0, stderr: '' });
@@ -220,7 +220,7 @@ describe.skipIf(!isRoot)('Debian 12: curl, xz, an enrolment string', () => {
     );
     expect(seconds).toBeLessThan(20);
     expect(megabytes).toBeLessThan(32);
-    expect(await machine.run('test -e /root/enrolment')).toMatchObject({ code: 1 });
+    expect(await machine.run('test -e /srv/enrolment')).toMatchObject({ code: 1 });
     expect(await site.node('db2')).toMatchObject({ site: 'oslo', tags: { tier: 'gold' }, up: true });
   });
 
@@ -228,8 +228,8 @@ describe.skipIf(!isRoot)('Debian 12: curl, xz, an enrolment string', () => {
     await machine.run(
       'sh -c "curl -fsS ' + site.gate.url + '/documentation/downloads/agent-install-linux.sh | sh -s -- --uninstall --purge"',
     );
-    machine.write('/root/enrolment', await site.enrolment({ site: 'oslo' }), 0o600);
-    const outcome = await site.install(machine, '--token-file /root/enrolment');
+    machine.write('/srv/enrolment', await site.enrolment({ site: 'oslo' }), 0o600);
+    const outcome = await site.install(machine, '--token-file /srv/enrolment');
     expect(outcome).toMatchObject({ code: 0, stderr: '' });
     expect(outcome.stdout).toContain('the collector has confirmed a report');
   });
@@ -258,8 +258,8 @@ describe.skipIf(!isRoot)('System V init', () => {
   test('the service is started again for ever, stops at once, and goes without a trace', async () => {
     const machine = await site.machine({ release: 'bullseye', hostname: 'old1', systemd: false });
     const before = await machine.listing();
-    machine.write('/root/enrolment', await site.enrolment(), 0o600);
-    const outcome = await site.install(machine, '--token-file /root/enrolment');
+    machine.write('/srv/enrolment', await site.enrolment(), 0o600);
+    const outcome = await site.install(machine, '--token-file /srv/enrolment');
     expect(outcome).toMatchObject({ code: 0, stderr: '' });
     expect(outcome.stdout).toContain('/etc/init.d/tidemark-agent');
     expect((await machine.run(`stat -c '%a %U:%G' ${TOKEN}; ls /etc/rc2.d | grep tidemark`)).stdout).toMatch(
@@ -270,7 +270,7 @@ describe.skipIf(!isRoot)('System V init', () => {
     const since = Date.now();
     expect(await machine.run(`tidemark-agent confirm --since ${since} --timeout 30`)).toMatchObject({ code: 0 });
     expect(await machine.run('/etc/init.d/tidemark-agent status')).toMatchObject({ code: 0 });
-    expect(await machine.run('sh /root/agent-install-linux.sh --uninstall --purge')).toMatchObject({ code: 0, stderr: '' });
+    expect(await machine.run('sh /srv/agent-install-linux.sh --uninstall --purge')).toMatchObject({ code: 0, stderr: '' });
     expect(changes(before, await machine.listing())).toEqual([]);
     expect((await machine.run(RUNNING)).stdout).toBe('0\n');
   });

@@ -143,7 +143,7 @@ describe.each(SHELL_NAMES)('under %s', (shell) => {
 
   test('an ordinary user is told to use sudo', () => {
     const [program, ...args] = [...asUser, ...SHELLS[shell], join(directory, 'install.sh')];
-    const { status, stderr } = spawnSync(program!, args, { env: { PATH: path }, encoding: 'utf8' });
+    const { status, stderr } = spawnSync(program, args, { env: { PATH: path }, encoding: 'utf8' });
     expect({ status, stderr }).toEqual({
       status: EXIT.noRights,
       stderr: 'agent-install-linux.sh: This needs root: put sudo before the command.\n',
@@ -175,7 +175,7 @@ describe.each(SHELL_NAMES)('under %s', (shell) => {
       "o'brien's db",
       '--postgres=auto',
     ];
-    const { status, stdout, stderr } = spawnSync(program!, args, { env: { PATH: path }, encoding: 'utf8' });
+    const { status, stdout, stderr } = spawnSync(program, args, { env: { PATH: path }, encoding: 'utf8' });
     noLongerPretend('systemctl');
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toContain(`--hostname 'o'\\''brien'\\''s db'`);

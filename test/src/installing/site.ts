@@ -41,13 +41,13 @@ export class Site {
   async install(machine: Machine, args: string, { url = this.gate.url, environment = {}, shell = 'sh' } = {}): Promise<Outcome> {
     const fetched = await this.fetchScript(machine, url);
     if (fetched.code !== 0) return fetched;
-    return machine.run(`${shell} /root/agent-install-linux.sh ${args}`, environment);
+    return machine.run(`${shell} /srv/agent-install-linux.sh ${args}`, environment);
   }
 
   fetchScript(machine: Machine, url = this.gate.url): Promise<Outcome> {
     const address = `${url}${SCRIPT}`;
     return machine.run(
-      `cd /root && if command -v curl >/dev/null; then curl -fsS -o agent-install-linux.sh ${address}; else wget -q -O agent-install-linux.sh ${address}; fi`,
+      `cd /srv && if command -v curl >/dev/null; then curl -fsS -o agent-install-linux.sh ${address}; else wget -q -O agent-install-linux.sh ${address}; fi`,
     );
   }
 
