@@ -356,17 +356,22 @@ function Receive-Once([string]$Url, [string]$File) {
     finally { if ($answer) { $answer.Close() } }
 }
 
+function Test-DiskFull([Exception]$Exception) {
+    $base = $Exception.GetBaseException()
+    $base -is [IO.IOException] -and ($base.HResult -band 0xFFFF) -in 39, 112
+}
+
 # What an exception of a request means. PowerShell wraps it, and each .NET has its own way to say the same: the whole chain is looked at.
 function Get-FetchTrouble([Exception]$Exception, [bool]$Begun) {
     $trouble = @{ Name = 'connectionRefused'; Status = 0; Words = $Exception.GetBaseException().Message; RetryAfter = 5; Detail = '' }
     if ($Begun) { $trouble.Name = 'downloadFailed' }
+    if (Test-DiskFull $Exception) { $trouble.Name = 'noRoom'; return $trouble }
     for ($one = $Exception; $one; $one = $one.InnerException) {
         if ($one -is [Net.WebException] -and $one.Response) {
             Add-Answer $trouble $one.Response
             return $trouble
         }
-        if ($one -is [IO.IOException] -and ($one.HResult -band 0xFFFF) -in 39, 112) { $trouble.Name = 'noRoom' }
-        elseif ($one -is [Security.Authentication.AuthenticationException]) { $trouble.Name = 'tlsFailed' }
+        if ($one -is [Security.Authentication.AuthenticationException]) { $trouble.Name = 'tlsFailed' }
         elseif ($one -is [Net.Sockets.SocketException] -and $one.SocketErrorCode.ToString() -in 'HostNotFound', 'NoData', 'TryAgain') { $trouble.Name = 'nameUnknown' }
         elseif ($one -is [Net.WebException]) {
             if ($one.Status.ToString() -in 'NameResolutionFailure', 'ProxyNameResolutionFailure') { $trouble.Name = 'nameUnknown' }
@@ -492,7 +497,11 @@ function Receive-Checked([string]$Name, [string]$Sum) {
 function Expand-Package([string]$File, [string]$Directory) {
     Add-Type -AssemblyName System.IO.Compression.FileSystem
     try { [IO.Compression.ZipFile]::ExtractToDirectory($File, $Directory) }
-    catch { Stop-With 'noRoom' "The package $([IO.Path]::GetFileName($File)) could not be unpacked into ${Directory}: $($_.Exception.GetBaseException().Message)" }
+    catch {
+        $name = 'failed'
+        if (Test-DiskFull $_.Exception) { $name = 'noRoom' }
+        Stop-With $name "The package $([IO.Path]::GetFileName($File)) could not be unpacked into ${Directory}: $($_.Exception.GetBaseException().Message)"
+    }
     Remove-Item -LiteralPath $File -Force
 }
 
@@ -987,8 +996,9 @@ function Install-Agent {
         # Also when somebody presses Ctrl-C.
         if ($script:Stage -ne 'done') { Undo-Installation }
         Remove-Item -LiteralPath $script:Staging -Recurse -Force -ErrorAction SilentlyContinue
-        if ($script:MadePrograms -and -not (Get-ChildItem -LiteralPath $Programs -ErrorAction SilentlyContinue)) {
-            Remove-Item -LiteralPath $Programs -Force -ErrorAction SilentlyContinue
+        if ($script:MadePrograms) {
+            Remove-Empty $Programs
+            Remove-Empty ([IO.Path]::GetDirectoryName($Programs))
         }
     }
 }
@@ -1162,6 +1172,7 @@ try { Invoke-Main }
 catch {
     if (-not $script:Sentence) {
         $script:ExitCode = $Exit.failed
+        if (Test-DiskFull $_.Exception) { $script:ExitCode = $Exit.noRoom }
         $script:Sentence = "This failed: $($_.Exception.GetBaseException().Message) (line $($_.InvocationInfo.ScriptLineNumber)). Nothing was left half done; run this again once it is put right."
     }
     Write-Trouble $script:Sentence
