@@ -5,6 +5,6 @@ import { checkNode, ensureBuilt, ensureInstalled, root, run, runCommand } from '
 await runCommand(async () => {
   checkNode();
   await ensureInstalled();
-  await ensureBuilt('installers', 'console');
+  await ensureBuilt('programs', 'console');
   return await run(process.execPath, [join(root, 'installers/dist/main.js'), 'release', ...process.argv.slice(2)]);
 });
