@@ -231,9 +231,9 @@ describe('what changes while it runs', () => {
     expect((await ask(port, { ca: authority.caPem })).serial).toBe(serial);
     expect(tls.health()).toEqual({
       status: 'degraded',
-      detail: expect.stringMatching(/does not belong to the certificate.* is served, until \d{4}-/) as string,
+      detail: expect.stringMatching(/does not belong to the certificate.* is served on, until \d{4}-/) as string,
     });
-    expect(logged().match(/cannot be taken up/g)).toHaveLength(1);
+    expect(logged().match(/TLS: tlsKey: the key in .* does not belong/g)).toHaveLength(1);
     files(authority.issue(['127.0.0.1'], { notAfterMs: Date.now() + 90 * DAY_MS }));
     settle(tls);
     expect(tls.health().status).toBe('healthy');
@@ -285,12 +285,14 @@ describe('what changes while it runs', () => {
 
   test('health tells of an end before it comes', async () => {
     const authority = new TestAuthority();
-    const { tls } = await served(files(authority.issue(['127.0.0.1'], { notAfterMs: clock.wallMs() + 30 * DAY_MS })));
+    const { tls, logged } = await served(files(authority.issue(['127.0.0.1'], { notAfterMs: clock.wallMs() + 30 * DAY_MS })));
     expect(tls.health().status).toBe('healthy');
     clock.advance(17 * DAY_MS);
     expect(tls.health()).toEqual({ status: 'degraded', detail: expect.stringMatching(/expires on .*: renew it/) as string });
     clock.advance(14 * DAY_MS);
     expect(tls.health()).toEqual({ status: 'unhealthy', detail: expect.stringMatching(/has expired on/) as string });
+    for (let look = 0; look < 3; look++) tls.look();
+    expect(logged().match(/TLS: the certificate has expired on/g)).toHaveLength(1);
     const own = await served({ dataDir: mkdtempSync(join(directory, 'own-')) });
     clock.advance(3_500 * DAY_MS);
     own.tls.look();
@@ -355,6 +357,17 @@ describe('mutual TLS', () => {
     await expect(report({ client, agent })).rejects.toMatchObject({ code: 'ECONNRESET' });
     expect((await report({ client })).status).toBe(403);
     expect((await report({ client: successor.issue(['agent-1'], { purpose: 'client' }) })).status).toBe(200);
+  });
+
+  test('authorities that cannot be used are not taken up, and health says so', async () => {
+    const { tls, client, report } = await mutual();
+    write('clients.pem', client.cert);
+    settle(tls);
+    expect(tls.health()).toEqual({
+      status: 'degraded',
+      detail: expect.stringMatching(/is not the certificate of an authority.*hold on\.$/) as string,
+    });
+    expect((await report({ client })).status).toBe(200);
   });
 
   test("a renewed certificate of the server's alone cuts no agent off", async () => {

@@ -107,6 +107,7 @@ export class ServedTls implements CollectorTls {
     this.fingerprint = this.#selfMade?.fingerprint;
     this.caPem = this.#selfMade?.caPem;
     this.#sayOddities();
+    this.#sayTrouble();
   }
 
   get pinnedKey(): string | undefined {
@@ -168,27 +169,24 @@ export class ServedTls implements CollectorTls {
     const nowMs = this.#options.clock.wallMs();
     const { notAfterMs } = this.#served;
     const until = day(notAfterMs);
-    if (nowMs >= notAfterMs)
-      return { status: 'unhealthy', detail: [`the certificate has expired on ${until}`, this.#trouble].filter(Boolean).join('; ') };
-    if (this.#trouble !== undefined)
-      return { status: 'degraded', detail: `${this.#trouble} The certificate before it is served, until ${until}` };
-    if (this.#files !== undefined && notAfterMs - nowMs < ENDING_SOON_MS)
-      return { status: 'degraded', detail: `the certificate expires on ${until}: renew it` };
     const authorityEndsMs = this.#selfMade?.authorityEndsMs ?? Number.POSITIVE_INFINITY;
-    if (authorityEndsMs - nowMs < AUTHORITY_ENDING_SOON_MS)
-      return {
-        status: 'degraded',
-        detail: `the collector's own authority ends on ${day(authorityEndsMs)}: make another and enrol the agents anew before`,
-      };
-    return { status: 'healthy', detail: `HTTPS, certificate until ${until}` };
+    const troubles = [
+      nowMs >= notAfterMs && `the certificate has expired on ${until}.`,
+      this.#files?.trouble !== undefined && `${this.#files.trouble} The certificate before it is served on, until ${until}.`,
+      this.#clientCa?.trouble !== undefined && `${this.#clientCa.trouble} The authorities for agents that were read before hold on.`,
+      this.#files !== undefined &&
+        nowMs < notAfterMs &&
+        notAfterMs - nowMs < ENDING_SOON_MS &&
+        `the certificate expires on ${until}: renew it.`,
+      authorityEndsMs - nowMs < AUTHORITY_ENDING_SOON_MS &&
+        `the collector's own authority ends on ${day(authorityEndsMs)}: make another and enrol the agents anew before.`,
+    ].filter((trouble) => trouble !== false);
+    if (troubles.length === 0) return { status: 'healthy', detail: `HTTPS, certificate until ${until}` };
+    return { status: nowMs >= notAfterMs ? 'unhealthy' : 'degraded', detail: troubles.join(' ') };
   }
 
   get #served(): ServerCertificate {
     return (this.#selfMade ?? this.#files)!.value;
-  }
-
-  get #trouble(): string | undefined {
-    return this.#files?.trouble ?? this.#clientCa?.trouble;
   }
 
   #context(): SecureContextOptions {
@@ -197,10 +195,12 @@ export class ServedTls implements CollectorTls {
   }
 
   #sayTrouble(): void {
-    const trouble = this.#trouble ?? '';
+    const { status, detail } = this.health();
+    const trouble = status === 'healthy' ? '' : detail;
     if (trouble === this.#saidTrouble) return;
     this.#saidTrouble = trouble;
-    if (trouble !== '') this.#options.log.warn({ trouble }, 'TLS: what has changed cannot be taken up; what was there before is served on');
+    if (trouble === '') this.#options.log.info(`TLS: ${detail}`);
+    else this.#options.log.warn(`TLS: ${trouble}`);
   }
 
   #sayOddities(): void {
