@@ -17,7 +17,7 @@ namespace Tidemark.Agent
         // A child that ran for so long was well: the next pause is the first again.
         public int Steady = 60000;
         // From "please" to "at once". Windows' own patience at a shutdown is 20 s, and a stop has to be over within 10.
-        public int Grace = 8000;
+        public int Grace = 7000;
     }
 
     public sealed class ChildKeeper
@@ -52,7 +52,7 @@ namespace Tidemark.Agent
         public void Stop()
         {
             stopping.Set();
-            if (thread != null) thread.Join(times.Grace + 2000);
+            if (thread != null) thread.Join(times.Grace + 2500);
             job.Dispose();
         }
 

@@ -1,8 +1,9 @@
 /** The Windows probes over recorded answers of the service host, and the link over a real pipe that answers, lies, hangs, breaks and comes back. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { HEADLINE } from '@tidemark/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { createProbes } from '../index.ts';
@@ -116,6 +117,17 @@ describe('probes', () => {
     expect(await windowsFacts(eleven)).toMatchObject({ osName: 'Windows 11 Pro 23H2', virtualisation: { kind: 'unknown' } });
     const metal = hostSaying({ vendor: 'Dell Inc.', model: 'PowerEdge R640' });
     expect(await windowsFacts(metal)).toMatchObject({ osName: null, virtualisation: { kind: 'none', technology: null } });
+  });
+
+  test('no probe starts a process', () => {
+    const probes = fileURLToPath(new URL('..', import.meta.url));
+    const sources = readdirSync(probes, { recursive: true, encoding: 'utf8' }).filter((file) => /(?<!\.test)\.ts$/.test(file));
+    expect(sources.length).toBeGreaterThan(30);
+    expect(sources.filter((file) => /child_process|process\.binding/.test(readFileSync(join(probes, file), 'utf8')))).toEqual([]);
+    // The one library that does is for a system without a host, once a day.
+    expect(sources.filter((file) => readFileSync(join(probes, file), 'utf8').includes("import('systeminformation')"))).toEqual([
+      'inventory.ts',
+    ]);
   });
 
   test('without a host: the four probes fail with the reason and record nothing; drives are still found by their letters', async () => {
