@@ -75,7 +75,8 @@ export const AGENT_OPTIONS = declareOptions({
   },
   tokenFile: {
     schema: Type.String({ minLength: 1 }),
-    description: "file that holds this node's token, readable by the agent alone",
+    description:
+      "file with this node's token, or with an enrolment string, which is used once and deleted; without it the agent makes a secret of its own",
     value: 'file',
   },
   postgres: {

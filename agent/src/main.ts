@@ -175,10 +175,11 @@ Examples:
 const RUN_EXAMPLES = `
 Every option can also stand in the configuration file (/etc/tidemark/agent.yaml unless --config names
 another) under its name in camel case, or in the environment as TIDEMARK_NAME. Flags win over the
-environment, the environment over the file.
+environment, the environment over the file. Without a token the agent asks to join, and its reports
+wait until a person has approved it; tidemark-agent status says how.
 
 Examples:
-  tidemark-agent run --server http://collector:5000 --token-file /etc/tidemark/token
+  tidemark-agent run --server http://collector:5000
   tidemark-agent run --server https://tidemark.example --token-file token --site berlin --tag role=db \\
     --postgres postgres://monitor@localhost:5432/postgres --http http://localhost:8080/actuator/health`;
 const COLLECT_EXAMPLES = `

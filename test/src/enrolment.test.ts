@@ -205,6 +205,8 @@ describe('the secret', () => {
     run('--token-file', file('secret'));
     expect(await confirm()).toMatchObject({ state: 'confirmed' });
     const old = readFileSync(file('secret'), 'utf8');
+    const renamed = `${name()} renamed`;
+    await collector.api('POST', `/api/telemetry/nodes/${encodeURIComponent(name())}/rename`, { name: renamed });
     const rotated = await command('rotate', '--secret-file', file('secret'));
     expect(rotated, rotated.stderr).toMatchObject({ code: 0 });
     expect(readFileSync(file('secret'), 'utf8')).toMatch(SECRET);
@@ -217,6 +219,18 @@ describe('the secret', () => {
         .status;
     await eventually(async () => (await withOld()) === 403);
     expect(await confirm()).toMatchObject({ state: 'confirmed' });
+    expect(await stateOf(renamed), 'a name that a person gave stays').toBe('approved');
+    expect(await stateOf(name())).toBeUndefined();
+  });
+
+  test('that the collector does not know, restored without it, makes the machine ask again', async () => {
+    writeFileSync(file('secret'), `tma_${'x'.repeat(42)}${count}`, { mode: 0o600 });
+    const agent = run('--token-file', file('secret'));
+    expect(await confirm()).toMatchObject({ code: 0, state: 'pending' });
+    expect(await stateOf(name())).toBe('pending');
+    await step(name(), 'approve');
+    while ((await confirm()).state !== 'confirmed');
+    expect(agent.log().match(/waits to be approved/g)).toHaveLength(1);
   });
 
   test('that was revoked is told apart from a collector that is away, and an enrolment string makes the machine ask anew', async () => {

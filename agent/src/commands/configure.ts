@@ -1,15 +1,10 @@
 /** `tidemark-agent configure`: puts options into the configuration file, and leaves everything else in it as it was written. */
 import { realpathSync } from 'node:fs';
-import { configureFile, EXIT, loadOptions, OperationalFailure, type OptionChange } from '@tidemark/service';
+import { EXIT, loadOptions, OperationalFailure, type OptionChange } from '@tidemark/service';
 import { agentConfig, AGENT_OPTIONS, defaultConfigFile, type Surroundings } from '../config.ts';
 import { forgetMove } from '../enrolment/moved.ts';
+import { changeConfig } from './config-file.ts';
 import { printable } from './wording.ts';
-
-const HEADER = '# Configuration of tidemark-agent; what may stand here: tidemark-agent run --help\n';
-/** The agent's group reads it; URLs in it may name users. */
-const MODE = 0o640;
-/** Lists to which a person adds. */
-const GROWING = ['postgres', 'http'];
 
 export interface ConfigureFlags {
   readonly config?: string | undefined;
@@ -27,7 +22,7 @@ export function configure({ config, json, unset = [], ...flags }: ConfigureFlags
       `--unset ${unknown}: there is no such option; it is named as in the file, for example caFile.`,
       EXIT.usage,
     );
-  const changed = configureFile('tidemark-agent', AGENT_OPTIONS, { file, flags, unset, grow: GROWING, mode: MODE, header: HEADER });
+  const changed = changeConfig({ file, flags, unset });
   // Whoever names the collector means that one, wherever an earlier one sent the agent.
   if (flags['server'] !== undefined) forgetMove(dataDirOf(file, surroundings));
   return json === true ? `${JSON.stringify({ file, changed: changed.map(asJson) })}\n` : page(file, changed);

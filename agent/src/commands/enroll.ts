@@ -6,13 +6,15 @@ import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { looksLikeEnrolment, parseEnrolment, type EnrollAnswer, type EnrolmentString } from '@tidemark/protocol';
-import { configureFile, EXIT, OperationalFailure } from '@tidemark/service';
-import { AGENT_OPTIONS, agentConfig, readToken, type AgentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
+import { EXIT, OperationalFailure } from '@tidemark/service';
+import { agentConfig, readToken, type AgentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
 import { applicantOf } from '../enrolment/applicant.ts';
 import { enrol, pinAuthority, Refusal } from '../enrolment/enrol.ts';
 import type { Patience } from '../enrolment/exchange.ts';
+import { readMove } from '../enrolment/moved.ts';
 import { keepSecret, makeSecret, writeSecret } from '../enrolment/secret.ts';
 import { approval } from './approval.ts';
+import { changeConfig } from './config-file.ts';
 import { printable } from './wording.ts';
 
 const TIMEOUT_SECONDS = 15;
@@ -54,7 +56,8 @@ export async function enroll(values: AgentOptionValues, flags: EnrollFlags, cont
   let { made } = kept;
   const answer = await enrol({ ...asking, secret: kept.secret, known: !made }).catch(async (error: unknown) => {
     // A secret that has ended is not taken back by any token; whoever brings one wants this machine to be a node again.
-    if (made || string === undefined || !(error instanceof Refusal) || !error.code.startsWith('node_')) throw error;
+    if (made || !(error instanceof Refusal) || !error.code.startsWith('node_')) throw error;
+    if (string === undefined) throw new OperationalFailure(`${error.message} The secret is in ${secretFile}.`, error.exitCode);
     const secret = makeSecret();
     const fresh = await enrol({ ...asking, secret, known: false });
     writeSecret(secretFile, secret);
@@ -84,7 +87,10 @@ function tokenIn(file: string): EnrolmentString | string {
   );
 }
 
-function serverOf({ server }: AgentConfig, string: EnrolmentString | undefined): URL {
+function serverOf({ server, dataDir }: AgentConfig, string: EnrolmentString | undefined): URL {
+  // Wherever the configured one has moved to, unless somebody has just brought a string.
+  const move = string === undefined ? readMove(dataDir, server) : undefined;
+  if (move !== undefined) return new URL(move.to);
   if (server !== undefined) return server;
   if (string !== undefined) return new URL(string.url);
   throw new OperationalFailure(
@@ -107,8 +113,7 @@ async function trusted(
     ...(config.server === undefined ? { server: server.href.replace(/\/$/, '') } : {}),
     ...(pinned === undefined || pinned.caFile === config.route.caFile ? {} : { caFile: pinned.caFile }),
   };
-  if (file !== undefined && Object.keys(flags).length > 0)
-    configureFile('tidemark-agent', AGENT_OPTIONS, { file, flags, mode: 0o640, header: '' });
+  if (file !== undefined && Object.keys(flags).length > 0) changeConfig({ file, flags });
   return pinned?.caFile ?? config.route.caFile;
 }
 

@@ -102,6 +102,13 @@ describe('configure', () => {
     expect(text()).toBe('site: [berlin\n');
   });
 
+  test('a directory that is not there is said', () => {
+    expect(failureOf(() => configure({ config: join(directory, 'no', 'agent.yaml'), site: 'x' }, SURROUNDINGS))).toEqual([
+      13,
+      `${join(directory, 'no', 'agent.yaml')} cannot be written: its directory is not there.`,
+    ]);
+  });
+
   test('a link stays one, and an address given anew ends a move', () => {
     const real = join(directory, 'real.yaml');
     writeFileSync(real, `server: http://old:5000\ndataDir: ${directory}\n`);

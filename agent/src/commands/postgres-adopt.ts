@@ -6,13 +6,14 @@
 import { chmodSync, chownSync, statSync, unlinkSync } from 'node:fs';
 import { hostname, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
-import { configureFile, sentenceOf, systemClock, writeFileAtomically } from '@tidemark/service';
+import { sentenceOf, systemClock, writeFileAtomically } from '@tidemark/service';
 import { Client, type ClientConfig } from 'pg';
-import { AGENT_OPTIONS, agentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
+import { agentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
 import { discoverServers, notWatched, setupCommand, urlTo, type DiscoveredServer, type Endpoint } from '../probes/postgres/discovery.ts';
 import { failureOf } from '../probes/postgres/failure.ts';
 import { Machine } from '../probes/postgres/machine.ts';
 import { targetsOf, type PostgresConfig } from '../probes/postgres/target.ts';
+import { changeConfig } from './config-file.ts';
 import { asUser, findUser, type OtherUser } from './other-user.ts';
 import { generatePassword, readPassword } from './postgres-password.ts';
 import { CONNECT_TIMEOUT_MS, hbaLines, makeRole, replicaOf, SESSION } from './postgres-setup.ts';
@@ -68,15 +69,7 @@ export async function postgresAdopt(values: AgentOptionValues, flags: AdoptFlags
     postgres,
     outcomes.flatMap(({ entry }) => (entry === undefined ? [] : [entry])),
   );
-  if (entries.length > 0)
-    configureFile('tidemark-agent', AGENT_OPTIONS, {
-      file,
-      flags: {},
-      set: { postgres: entries },
-      grow: ['postgres'],
-      mode: 0o640,
-      header: '',
-    });
+  if (entries.length > 0) changeConfig({ file, flags: {}, set: { postgres: entries } });
   if (flags.json === true)
     return `${JSON.stringify({ file, servers: outcomes.map(({ address, state, detail, command }) => ({ address, state, detail, command })) })}\n`;
   return page(outcomes, file, entries.length);

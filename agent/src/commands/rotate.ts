@@ -31,7 +31,8 @@ export async function rotate(values: AgentOptionValues, flags: RotateFlags, cont
   const old = readToken(secretFile);
   const applicant = await applicantOf(config, context);
   const asking = { server, route, applicant, string: undefined, patience: patienceOf(flags.timeout, context.random) };
-  const { node } = await approved({ ...asking, secret: old, known: true }, secretFile);
+  // Asked without the credential, which would rename a node that was renamed on the collector.
+  const { node } = await approved({ ...asking, secret: old, known: false }, secretFile);
   const fresh = makeSecret();
   const beside = `${secretFile}.next`;
   writeSecret(beside, fresh);

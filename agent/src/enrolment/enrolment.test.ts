@@ -168,7 +168,6 @@ describe('what an answer means', () => {
     'node_retired',
     'name_taken',
     'state_conflict',
-    'client_certificate_needed',
     'body_invalid',
   ] as const)('%s is a no for good', async (code) => {
     expect(await ask(await refusal(code))).toEqual({ kind: 'refused', code, detail: `because of ${code} (${code})` });
@@ -183,6 +182,14 @@ describe('what an answer means', () => {
     ['credential_missing', false],
   ])('%s is none', async (code, again) => {
     expect(await ask(await refusal(code))).toMatchObject({ kind: 'trouble', exitCode: EXIT.notACollector, again });
+  });
+
+  test('a certificate that is asked for is a matter of TLS', async () => {
+    expect(await ask(await refusal('client_certificate_needed'))).toMatchObject({
+      kind: 'trouble',
+      exitCode: EXIT.tlsFailed,
+      again: false,
+    });
   });
 
   test.each<[string, number, object | string, boolean]>([
@@ -309,16 +316,16 @@ describe('as what the running agent reports', () => {
 
   test('without a token file: with a secret of its own, the same at the next start', () => {
     const first = member({ server: 'http://c:5000' });
-    expect(first).toMatchObject({ secretFile: own(), joining: { first: true, own: true } });
+    expect(first).toMatchObject({ secretFile: own(), joining: { first: true } });
     const secret = readFileSync(own(), 'utf8');
-    expect(member({ server: 'http://c:5000' })).toMatchObject({ secretFile: own(), joining: { first: false, own: true } });
+    expect(member({ server: 'http://c:5000' })).toMatchObject({ secretFile: own(), joining: { first: false } });
     expect(readFileSync(own(), 'utf8')).toBe(secret);
   });
 
   test('with a credential in the token file: with that', () => {
     const tokenFile = join(directory, 'given');
     writeFileSync(tokenFile, 'tma_given\n');
-    expect(member({ server: 'http://c:5000', tokenFile })).toMatchObject({ secretFile: tokenFile, joining: { first: false, own: false } });
+    expect(member({ server: 'http://c:5000', tokenFile })).toMatchObject({ secretFile: tokenFile, joining: { first: false } });
     expect(existsSync(own())).toBe(false);
     expect(() => member({ server: 'http://c:5000', tokenFile: join(directory, 'nowhere') })).toThrow(/cannot be read \(ENOENT\)/);
   });
@@ -334,13 +341,13 @@ describe('as what the running agent reports', () => {
     const tokenFile = join(directory, 'string');
     writeFileSync(tokenFile, formatEnrolment({ token: TOKEN, fingerprint: undefined, url: server.href.replace(/\/$/, '') }));
     const first = member({ tokenFile });
-    expect(first.joining).toMatchObject({ first: true, own: true });
+    expect(first.joining).toMatchObject({ first: true });
     const connections = createConnections(first.server);
     expect(await first.joining.ask(first.server, connections)).toEqual({ kind: 'approved', name: 'db' });
     connections.destroy();
     expect(seen).toEqual({ name: 'db', version: '1', token: TOKEN, secretHash: hashOf(readFileSync(own(), 'utf8').trim()) });
     expect(existsSync(tokenFile)).toBe(false);
-    expect(member({ tokenFile })).toMatchObject({ server: first.server, secretFile: own(), joining: { first: false, own: true } });
+    expect(member({ tokenFile })).toMatchObject({ server: first.server, secretFile: own(), joining: { first: false } });
   });
 
   test('a string that was cut, and no collector at all, are said', () => {

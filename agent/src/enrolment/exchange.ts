@@ -93,6 +93,7 @@ function meaningOf(answer: Answer, server: URL): Asked {
       detail: `${server.href} takes no machines in; is this the collector's whole address, and is the collector not too old? ${detail}`,
       again: false,
     };
+  if (problem.code === 'client_certificate_needed') return { kind: 'trouble', exitCode: EXIT.tlsFailed, detail, again: false };
   if (status >= 500 || status === 429 || status === 408)
     return { kind: 'trouble', exitCode: EXIT.notACollector, detail, again: problem.code !== 'enrollments_full', retryAfterSeconds };
   return { kind: 'refused', code: problem.code, detail };

@@ -13,7 +13,7 @@ import { fetchAuthority, hasAuthority } from './authority.ts';
 import { fingerprintFor, keepAuthority, type Applicant } from './enrol.ts';
 import { askOnce, type Asked } from './exchange.ts';
 import { keepMove, readMove } from './moved.ts';
-import { hashOf, keepSecret } from './secret.ts';
+import { hashOf, keepSecret, makeSecret, writeSecret } from './secret.ts';
 
 export interface Membership {
   /** Where reports go first. */
@@ -53,13 +53,19 @@ export function membershipOf({ config, applicant, log }: MembershipOptions): Mem
   const ask = async (at: URL, connections: Parameters<Joining['ask']>[1]): Promise<Joined> => {
     const trouble = await pinned(at, route, string);
     if (trouble !== undefined) return trouble;
-    const token = string === undefined ? {} : { token: string.token };
-    const request = { ...(await applicant()), ...token, secretHash: hashOf(readToken(secretFile)) };
-    const joined = meaning(await askOnce({ server: at, request, connections }));
+    const asking = { ...(await applicant()), ...(string === undefined ? {} : { token: string.token }) };
+    const once = async (): Promise<Joined> =>
+      meaning(await askOnce({ server: at, request: { ...asking, secretHash: hashOf(readToken(secretFile)) }, connections }));
+    let joined = await once();
+    if (string !== undefined && joined.kind === 'refused' && joined.code.startsWith('node_')) {
+      // A secret that has ended is not taken back by any token; whoever brings one wants this machine to be a node again.
+      writeSecret(secretFile, makeSecret());
+      joined = await once();
+    }
     if (joined.kind === 'approved' || joined.kind === 'pending') used(config, server, string, log);
     return joined;
   };
-  return { server, route, secretFile, joining: { first: made || string !== undefined, own, ask } };
+  return { server, route, secretFile, joining: { first: made || string !== undefined, ask } };
 }
 
 function stringIn(text: string, tokenFile: string): EnrolmentString {

@@ -4,6 +4,7 @@
  */
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { looksLikeEnrolment } from '@tidemark/protocol';
 import { codeOf, EXIT, OperationalFailure, writeFileAtomically } from '@tidemark/service';
 import { readToken } from '../config.ts';
 
@@ -18,7 +19,14 @@ export function hashOf(secret: string): string {
 
 /** The secret in a file, which is made when it is not there. Throws an OperationalFailure that says what is wrong with the file. */
 export function keepSecret(file: string): { secret: string; made: boolean } {
-  if (existsSync(file)) return { secret: readToken(file), made: false };
+  if (existsSync(file)) {
+    const secret = readToken(file);
+    if (!looksLikeEnrolment(secret)) return { secret, made: false };
+    throw new OperationalFailure(
+      `${file} holds an enrolment string, which is no secret: name it with --token-file, and another file for the secret.`,
+      EXIT.usage,
+    );
+  }
   const secret = makeSecret();
   writeSecret(file, secret);
   return { secret, made: true };

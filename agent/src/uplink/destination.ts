@@ -4,7 +4,7 @@
  */
 import type { Agent as HttpAgent, OutgoingHttpHeaders } from 'node:http';
 import { REPORTS_PATH } from '@tidemark/protocol';
-import { codeOf, sentenceOf } from '@tidemark/service';
+import { codeOf, sentenceOf, type Log } from '@tidemark/service';
 import { connectionTrouble, parseAcknowledgement, parseProblem } from './answer.ts';
 import { createConnections, type Route } from './connections.ts';
 import { Poster, type Answer, type PostTimeouts } from './http-post.ts';
@@ -18,6 +18,9 @@ export interface DestinationOptions {
   readonly timeouts?: PostTimeouts | undefined;
   /** Connections to `server` to share with others; own ones unless told. */
   readonly connections?: HttpAgent | undefined;
+  readonly log: Log;
+  /** The collector has moved, and has confirmed reports at its new address. */
+  readonly onMoved?: ((to: URL) => void) | undefined;
 }
 
 interface Way {
@@ -37,6 +40,8 @@ export class Destination {
   /** Addresses that this process has left, or will not go to: two collectors that name each other send nobody in circles. */
   readonly #left = new Set<string>();
   #trying: Poster | undefined;
+  #newAddress: string | undefined;
+  #moveTrouble: string | undefined;
 
   constructor(options: DestinationOptions) {
     this.#options = options;
@@ -56,6 +61,16 @@ export class Destination {
     return this.#way.connections;
   }
 
+  /** Where the collector says that it is moving to, as long as it is not settled there. */
+  get newAddress(): string | undefined {
+    return this.#newAddress;
+  }
+
+  /** Why reports do not go there. */
+  get moveTrouble(): string | undefined {
+    return this.#moveTrouble;
+  }
+
   /** True from the step to a new address until that has confirmed a report. */
   get onProbation(): boolean {
     return this.#former !== undefined;
@@ -65,15 +80,17 @@ export class Destination {
     return this.#way.poster.post(headers, body);
   }
 
-  /** The collector says that it is moving. Returns why it is not followed there, when that is certain already; true when it is news. */
-  told(address: string): boolean | string {
+  /** The collector says that it is moving. */
+  told(address: string): void {
     const to = new URL(address);
-    if (same(to, this.server) || same(to, this.#told)) return false;
-    if (this.#left.has(to.href)) return `this agent has come from ${to.href}: two collectors name each other`;
-    if (this.server.protocol === 'https:' && to.protocol === 'http:') return `${to.href} is not encrypted, and the address before it is`;
+    if (this.onProbation || same(to, this.server) || same(to, this.#told)) return;
+    if (this.#left.has(to.href)) return this.#refuse(to, 'this agent has come from there: two collectors name each other');
+    if (this.server.protocol === 'https:' && to.protocol === 'http:')
+      return this.#refuse(to, 'it is not encrypted, and the address before it is');
     this.#told = to;
+    this.#newAddress = to.href;
     this.#trialOpensMs = Number.NEGATIVE_INFINITY;
-    return true;
+    this.#options.log.warn({ newAddress: to.href }, 'the collector says that it is moving: its new address is tried');
   }
 
   trialDue(nowMs: number): boolean {
@@ -81,7 +98,8 @@ export class Destination {
   }
 
   /** Tries the address that was told, with a request that carries no report, and goes there when it is answered as a collector does. */
-  async try(headers: OutgoingHttpHeaders, body: Buffer, nowMs: number): Promise<{ to: URL; trouble: string | undefined }> {
+  async try(headers: OutgoingHttpHeaders, body: Buffer, nowMs: number): Promise<boolean> {
+    const { log } = this.#options;
     const to = this.#told!;
     const way = this.#wayTo(to, undefined);
     this.#trying = way.poster;
@@ -91,31 +109,52 @@ export class Destination {
     );
     this.#trying = undefined;
     if (trouble === undefined) {
+      log.info({ from: this.server.href, to: to.href }, 'the new address takes reports: they go there');
       this.#former = this.#way;
       this.#way = way;
-    } else {
-      way.connections.destroy();
-      this.#trialOpensMs = nowMs + TRIAL_RETRY_MS;
+      return true;
     }
-    return { to, trouble };
+    way.connections.destroy();
+    this.#trialOpensMs = nowMs + TRIAL_RETRY_MS;
+    this.#refuse(to, trouble);
+    return false;
   }
 
-  /** The new address has confirmed a report: it is the one from now on. */
+  /** Reports were confirmed: a new address is the one from now on. */
   settle(): void {
     if (this.#former === undefined) return;
+    const { log, onMoved } = this.#options;
     this.#left.add(this.#former.server.href);
     this.#drop(this.#former);
     this.#former = undefined;
     this.#told = undefined;
+    this.#newAddress = undefined;
+    this.#moveTrouble = undefined;
+    log.info({ server: this.server.href }, 'the collector has moved, and has confirmed reports at its new address');
+    onMoved?.(this.server);
   }
 
-  /** Back to the old address, from one that did not confirm any report. */
-  goBack(nowMs: number): void {
-    if (this.#former === undefined) return;
+  /** Back to the old address, from one that did not confirm any report. False when there is none to go back to. */
+  goBack(why: string, nowMs: number): boolean {
+    if (this.#former === undefined) return false;
+    const { server } = this;
     this.#drop(this.#way);
     this.#way = this.#former;
     this.#former = undefined;
     this.#trialOpensMs = nowMs + TRIAL_RETRY_MS;
+    this.#refuse(server, why);
+    return true;
+  }
+
+  #refuse(to: URL, trouble: string): void {
+    const news = this.#newAddress !== to.href || this.#moveTrouble !== trouble;
+    this.#newAddress = to.href;
+    this.#moveTrouble = trouble;
+    if (news)
+      this.#options.log.warn(
+        { newAddress: to.href, trouble },
+        'the collector is moving, and its new address does not take reports; they stay here',
+      );
   }
 
   abort(): void {

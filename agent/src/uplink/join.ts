@@ -15,8 +15,6 @@ export type Joined =
 export interface Joining {
   /** Ask before the first report: no collector can know this agent's secret yet, or a token is to be exchanged. */
   readonly first: boolean;
-  /** The secret is of this agent's own making: a collector that does not know it may be asked to take it. */
-  readonly own: boolean;
   /** One attempt. Never rejects. */
   readonly ask: (server: URL, connections: HttpAgent) => Promise<Joined>;
 }

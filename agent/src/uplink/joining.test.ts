@@ -73,9 +73,8 @@ function later(ms: number): void {
   put();
 }
 /** Answers in turn, the last one for ever; `asked` counts. */
-function joiner(own: boolean, first: boolean, ...answers: Joined[]): Joining & { asked: number } {
+function joiner(first: boolean, ...answers: Joined[]): Joining & { asked: number } {
   const joining = {
-    own,
     first,
     asked: 0,
     ask: (): Promise<Joined> => Promise.resolve(answers[Math.min(joining.asked++, answers.length - 1)]!),
@@ -85,7 +84,7 @@ function joiner(own: boolean, first: boolean, ...answers: Joined[]): Joining & {
 
 describe('joining', () => {
   test('before the first report; while a person has to decide, the report is tried every ten seconds, and nothing is asked twice', async () => {
-    const joining = joiner(true, true, PENDING);
+    const joining = joiner(true, PENDING);
     collector.always(refuse('node_pending'));
     let changes = 0;
     start({ joining, onChange: () => void changes++ });
@@ -114,15 +113,15 @@ describe('joining', () => {
   });
 
   test('a collector that cannot be asked is asked again, and then gets the reports', async () => {
-    const joining = joiner(true, true, { kind: 'trouble', detail: 'away' }, { kind: 'approved', name: 'db' });
+    const joining = joiner(true, { kind: 'trouble', detail: 'away' }, { kind: 'approved', name: 'db' });
     start({ joining });
     put();
     await until(({ phase }) => phase === 'connected');
     expect(joining.asked).toBe(2);
   });
 
-  test('a secret of its own that is not known leads to it, at most every ten minutes', async () => {
-    const joining = joiner(true, false, { kind: 'refused', code: 'enrollment_token_needed', detail: 'a token is needed' });
+  test('a secret that is not known leads to it, at most every ten minutes', async () => {
+    const joining = joiner(false, { kind: 'refused', code: 'enrollment_token_needed', detail: 'a token is needed' });
     collector.always(refuse('credential_unknown'));
     start({ joining });
     put();
@@ -135,23 +134,32 @@ describe('joining', () => {
     await until(() => joining.asked === 2);
   });
 
-  test('a credential that a person gave is not offered; that it waits is asked about once', async () => {
-    const joining = joiner(false, false, PENDING);
-    collector.next(refuse('credential_unknown'));
+  test('of one that waits it is asked once how it is approved', async () => {
+    const joining = joiner(false, PENDING);
     collector.always(refuse('node_pending'));
+    let changes = 0;
+    start({ joining, onChange: () => void changes++ });
+    put();
+    expect(await until(({ phase }) => phase === 'node_pending')).toMatchObject({ claim: CLAIM });
+    later(11_000);
+    await until(() => changes === 2);
+    expect(collector.requests).toHaveLength(2);
+    expect(joining.asked).toBe(1);
+  });
+
+  test('a collector that knows no enrolment: what it says of the reports is said, and asked again with them', async () => {
+    const joining = joiner(false, { kind: 'trouble', detail: 'too old' });
+    collector.always(refuse('credential_unknown'));
     start({ joining });
     put();
     await until(({ phase }) => phase === 'credential_unknown');
-    expect(joining.asked).toBe(0);
     later(61_000);
-    expect(await until(({ phase }) => phase === 'node_pending')).toMatchObject({ claim: CLAIM });
-    later(11_000);
-    await collector.received(3);
+    await collector.received(2);
     expect(joining.asked).toBe(1);
   });
 
   test('revoked is said as that', async () => {
-    start({ joining: joiner(true, true, { kind: 'refused', code: 'node_revoked', detail: 'gone' }) });
+    start({ joining: joiner(true, { kind: 'refused', code: 'node_revoked', detail: 'gone' }) });
     put();
     expect(await until(({ phase }) => phase !== 'starting')).toMatchObject({ phase: 'node_revoked', detail: 'gone' });
   });
@@ -218,12 +226,14 @@ describe('a collector that moves', () => {
   });
 
   test('never from https to http', () => {
-    const destination = new Destination({ server: new URL('https://safe.example/'), route: {} });
-    expect(destination.told('http://plain.example/')).toMatch(/not encrypted/);
+    const destination = new Destination({ server: new URL('https://safe.example/'), log: createLog('test', 'silent') });
+    destination.told('https://safe.example');
+    expect(destination.newAddress, 'where it is already').toBeUndefined();
+    destination.told('http://plain.example/');
+    expect(destination.moveTrouble).toMatch(/not encrypted/);
     expect(destination.trialDue(0)).toBe(false);
-    expect(destination.told('https://other.example/')).toBe(true);
+    destination.told('https://other.example/');
     expect(destination.trialDue(0)).toBe(true);
-    expect(destination.told('https://safe.example'), 'where it is already').toBe(false);
     destination.close();
   });
 

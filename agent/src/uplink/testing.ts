@@ -3,7 +3,7 @@ import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'nod
 import type { AddressInfo, Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
-import { problem, REPORTS_PATH, type Acknowledgement, type ProblemCode, type ReportRequest } from '@tidemark/protocol';
+import { ENROLL_PATH, problem, REPORTS_PATH, type Acknowledgement, type ProblemCode, type ReportRequest } from '@tidemark/protocol';
 
 export interface ReceivedRequest {
   readonly body: ReportRequest;
@@ -77,6 +77,13 @@ export async function startTestingCollector(): Promise<TestingCollector> {
   };
   let otherwise = commit;
   const server = createServer((request, response) => {
+    if (request.url?.endsWith(ENROLL_PATH) === true) {
+      // As an older collector: it knows no enrolment.
+      request.resume();
+      const document = problem('not_found', 'nothing here');
+      response.writeHead(document.status, { 'content-type': 'application/problem+json' });
+      return void response.end(JSON.stringify(document));
+    }
     void buffer(request).then(
       (wire) => {
         const plain = request.headers['content-encoding'] === 'gzip' ? gunzipSync(wire) : wire;

@@ -444,7 +444,7 @@ describe('answers that are none', () => {
     start();
     put();
     await settled(empty);
-    expect(uplink!.state().newAddress).toBe('https://new.example');
+    expect(uplink!.state().newAddress).toBe('https://new.example/');
   });
 });
 

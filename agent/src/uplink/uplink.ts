@@ -70,6 +70,9 @@ export interface UplinkState {
   readonly clockOffsetMs: number | undefined;
 }
 
+/** What is not asked of other parts. */
+type OwnState = Pick<UplinkState, 'phase' | 'since' | 'detail' | 'node' | 'lastAcknowledgedAt' | 'claim'>;
+
 export interface UplinkOptions {
   /** Where to send reports: the configured address, or the one that it has moved to. */
   readonly server: URL;
@@ -101,7 +104,7 @@ export class Uplink {
   readonly #offset: ClockOffset;
   readonly #layouts = new LayoutLedger();
   readonly #saidRefusals = new Set<string>();
-  #state: Omit<UplinkState, 'clockOffsetMs'>;
+  #state: OwnState;
   #token: string | undefined;
   /** What the collector did not accept last; undefined while it does. Empty when there was none. */
   #refusedToken: string | undefined;
@@ -114,6 +117,8 @@ export class Uplink {
   /** The collector is to be asked to take this machine in, before anything else is sent. */
   #joinWanted: boolean;
   #joinOpensMs = Number.NEGATIVE_INFINITY;
+  /** What led to that, when it was an answer to reports. */
+  #joinBecause: { readonly phase: UplinkPhase; readonly detail: string } | undefined;
   /** What to say while it waits. */
   #pendingDetail = '';
   #failures = 0;
@@ -136,7 +141,6 @@ export class Uplink {
       detail: '',
       node: undefined,
       lastAcknowledgedAt: undefined,
-      newAddress: undefined,
     };
   }
 
@@ -151,7 +155,8 @@ export class Uplink {
   }
 
   state(): UplinkState {
-    return { ...this.#state, server: this.#destination.server.href, clockOffsetMs: this.#offset.ms() };
+    const { server, newAddress, moveTrouble } = this.#destination;
+    return { ...this.#state, server: server.href, newAddress, moveTrouble, clockOffsetMs: this.#offset.ms() };
   }
 
   /** This clock less the collector's, in milliseconds. */
@@ -255,10 +260,12 @@ export class Uplink {
     const { joining, clock, log } = this.#options;
     const { server, connections } = this.#destination;
     this.#joinOpensMs = clock.monotonicMs() + JOIN_RETRY_MS;
+    const because = this.#joinBecause;
+    this.#joinBecause = undefined;
     const joined = await joining!.ask(server, connections);
     if (this.#ended) return;
     // Before an answer the question stands.
-    this.#joinWanted = joined.kind === 'trouble';
+    this.#joinWanted = joined.kind === 'trouble' && because === undefined;
     switch (joined.kind) {
       case 'approved':
         this.#refusedToken = undefined;
@@ -274,49 +281,25 @@ export class Uplink {
           joined.detail,
         );
       case 'trouble':
+        // An older collector, say, that knows no enrolment: what it said of the reports is what counts.
+        if (because !== undefined) return this.#waitForPerson(because.phase, because.detail);
         return this.#failed('unreachable', joined.detail, joined.retryAfterSeconds);
     }
   }
 
   /** Tries the address that the collector says it is moving to. */
   async #move(): Promise<void> {
-    const { clock, log } = this.#options;
+    const { clock, onChange } = this.#options;
     const { body, headers } = await this.#request([], []);
-    const from = this.#destination.server.href;
-    const { to, trouble } = await this.#destination.try(headers, body, clock.monotonicMs());
-    if (this.#ended) return;
-    if (trouble === undefined) log.info({ from, to: to.href }, 'the collector takes reports at its new address: they go there');
-    else this.#notFollowed(to.href, trouble);
-  }
-
-  #notFollowed(newAddress: string, moveTrouble: string): void {
-    const { log, onChange } = this.#options;
-    const news = this.#state.newAddress !== newAddress || this.#state.moveTrouble !== moveTrouble;
-    this.#state = { ...this.#state, newAddress, moveTrouble };
-    if (!news) return;
-    log.warn({ newAddress, trouble: moveTrouble }, 'the collector is moving, and its new address does not take reports; they stay here');
-    onChange?.();
-  }
-
-  /** What came of a step to a new address. */
-  #settle(): void {
-    const { log, onMoved } = this.#options;
-    if (!this.#destination.onProbation) return;
-    this.#destination.settle();
-    const { server } = this.#destination;
-    this.#state = { ...this.#state, newAddress: undefined, moveTrouble: undefined };
-    log.info({ server: server.href }, 'the collector has moved, and has confirmed reports at its new address');
-    onMoved?.(server);
+    if (await this.#destination.try(headers, body, clock.monotonicMs())) onChange?.();
   }
 
   /** A new address that stops taking reports before it has confirmed any was none: the old one is asked again at once. */
   #wentBack(why: string): boolean {
-    const { clock } = this.#options;
-    if (!this.#destination.onProbation) return false;
-    const { href } = this.#destination.server;
-    this.#destination.goBack(clock.monotonicMs());
+    const { clock, onChange } = this.#options;
+    if (!this.#destination.goBack(why, clock.monotonicMs())) return false;
     this.#linkOpensMs = Number.NEGATIVE_INFINITY;
-    this.#notFollowed(href, why);
+    onChange?.();
     return true;
   }
 
@@ -370,8 +353,8 @@ export class Uplink {
       this.#backlogFailures = 0;
       this.#backlogOpensMs = Number.NEGATIVE_INFINITY;
     }
-    if (answer.committed.length > 0) this.#settle();
-    if (answer.newAddress !== undefined) this.#toldOf(answer.newAddress);
+    if (answer.committed.length > 0) this.#destination.settle();
+    if (answer.newAddress !== undefined) this.#destination.told(answer.newAddress);
     const node = answer.node ?? this.#state.node;
     const detail = answer.notStored === undefined ? '' : `${answer.notStored.detail} (${answer.notStored.code})`;
     this.#become(answer.notStored === undefined ? 'connected' : 'not_stored', detail, {
@@ -379,15 +362,6 @@ export class Uplink {
       claim: undefined,
       ...(answer.committed.length > 0 ? { lastAcknowledgedAt: clock.wallMs() } : {}),
     });
-  }
-
-  #toldOf(newAddress: string): void {
-    if (this.#destination.onProbation) return;
-    const said = this.#destination.told(newAddress);
-    if (typeof said === 'string') return this.#notFollowed(newAddress, said);
-    if (!said) return;
-    this.#state = { ...this.#state, newAddress };
-    this.#options.log.warn({ newAddress }, 'the collector says that it is moving: its new address is tried');
   }
 
   /** Notes the layouts to send along next time. True when that will make a difference. */
@@ -455,6 +429,7 @@ export class Uplink {
     this.#token = undefined;
     if (this.#mayJoin(code)) {
       this.#joinWanted = true;
+      this.#joinBecause = { phase: code, detail };
       return;
     }
     switch (code) {
@@ -473,10 +448,10 @@ export class Uplink {
   }
 
   /** Whether to ask to be taken in: a secret of our own that is not known, or to learn how a person approves this machine. */
-  #mayJoin(code: string | undefined): boolean {
+  #mayJoin(code: string | undefined): code is 'credential_unknown' | 'node_pending' {
     const { joining, clock } = this.#options;
     if (joining === undefined || this.#destination.onProbation || clock.monotonicMs() < this.#joinOpensMs) return false;
-    return (code === 'credential_unknown' && joining.own) || (code === 'node_pending' && this.#state.claim === undefined);
+    return code === 'credential_unknown' || (code === 'node_pending' && this.#state.claim === undefined);
   }
 
   #waitForPerson(phase: UplinkPhase, detail: string): void {
@@ -503,7 +478,7 @@ export class Uplink {
     return Math.min(seconds, RETRY_AFTER_MAX_SECONDS) * 1000 * (1 + 0.25 * this.#options.random());
   }
 
-  #become(phase: UplinkPhase, detail: string, more: Partial<Omit<UplinkState, 'clockOffsetMs'>> = {}): void {
+  #become(phase: UplinkPhase, detail: string, more: Partial<OwnState> = {}): void {
     const { clock, log, onChange } = this.#options;
     const { server } = this.#destination;
     const before = this.#state;
