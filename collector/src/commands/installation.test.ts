@@ -126,6 +126,7 @@ describe('welcome', () => {
     addresses: ['10.0.0.1', '10.0.0.2'],
     adminTokenFile: '/d/admin-token',
     enrollment: 'approve',
+    isWindows: false,
   } as const;
 
   test('addresses, the way in, the first node, what listens', () => {
@@ -143,6 +144,9 @@ describe('welcome', () => {
     expect(selfMade).toContain('https://10.0.0.1\n');
     expect(selfMade).toContain('sudo tidemark-collector enroll');
     expect(selfMade).not.toContain('curl');
+    expect(welcome({ ...base, isWindows: true, adminTokenFile: 'C:\\d\\admin-token' })).toMatch(
+      /Get-Content 'C:\\d\\admin-token'(?![\s\S]*sudo tidemark)/,
+    );
     expect(welcome({ ...base, listen: { host: '127.0.0.1', port: 5_000 } })).toContain('on nothing else');
   });
 });

@@ -233,6 +233,7 @@ function waitCommand(program: Command, { out, err, load }: InstallationContext):
           addresses,
           adminTokenFile: adminTokenFile(values.dataDir),
           enrollment: values.enrollment,
+          isWindows: process.platform === 'win32',
         }),
       );
     });

@@ -11,12 +11,14 @@ export interface WelcomeOptions {
   addresses: readonly string[];
   adminTokenFile: string;
   enrollment: 'open' | 'approve' | 'token';
+  /** Commands are then for a PowerShell of an administrator. */
+  isWindows: boolean;
 }
 
 const ADDRESSES_MAX = 3;
 
 export function welcome(options: WelcomeOptions): string {
-  const { listen, https, adminTokenFile } = options;
+  const { listen, https, adminTokenFile, isWindows } = options;
   const [first = '', ...others] = addressesOf(options);
   const everywhere = listen.host === '0.0.0.0' || listen.host === '::';
   const bracketed = listen.host.includes(':') ? `[${listen.host}]` : listen.host;
@@ -27,7 +29,7 @@ export function welcome(options: WelcomeOptions): string {
     `  Console      ${first}`,
     ...others.map((address) => `               ${address}`),
     '  Sign in      with the admin token, which this command shows:',
-    `               sudo cat ${adminTokenFile}`,
+    `               ${isWindows ? `Get-Content '${adminTokenFile}'` : `sudo cat ${adminTokenFile}`}`,
     ...firstNode(options, first).map((line, i) => `  ${i === 0 ? 'First node' : '          '}   ${line}`),
     `  Listens on   ${bracketed}:${listen.port} (${https ? 'HTTPS' : 'HTTP, not encrypted'}), ${everywhere ? 'on every address of this machine' : 'and on nothing else'}; its database on no network at all`,
   ];
@@ -48,13 +50,14 @@ function addressesOf({ publicUrl, listen, https, addresses }: WelcomeOptions): s
   return [...(publicUrl === undefined ? [] : [publicUrl.replace(/\/+$/, '')]), ...own.map(at)];
 }
 
-function firstNode({ selfMade, enrollment }: WelcomeOptions, url: string): string[] {
+function firstNode({ selfMade, enrollment, isWindows }: WelcomeOptions, url: string): string[] {
+  const sudo = isWindows ? '' : 'sudo ';
   // A machine that does not know this collector's authority yet is given its fingerprint along with a token.
-  if (selfMade || enrollment === 'token') return ['this command prints what is to be run on it:', 'sudo tidemark-collector enroll'];
+  if (selfMade || enrollment === 'token') return ['this command prints what is to be run on it:', `${sudo}tidemark-collector enroll`];
   return [
-    'on the machine that is to be watched:',
+    'on the machine that is to be watched (this is for Linux; the console has it for Windows):',
     `curl -fsSLo agent-install-linux.sh ${url}/documentation/downloads/agent-install-linux.sh`,
     `sudo sh agent-install-linux.sh --server ${url} --hostname NAME --interval 60`,
-    ...(enrollment === 'approve' ? ['and then here: sudo tidemark-collector nodes approve NAME'] : []),
+    ...(enrollment === 'approve' ? [`and then here: ${sudo}tidemark-collector nodes approve NAME`] : []),
   ];
 }

@@ -33,6 +33,13 @@ describe.sequential('other beginnings', () => {
     expect(stdout).toContain(`sudo sh agent-install-linux.sh --server ${url} --hostname NAME --interval 60`);
     expect((await fetch(`${url}/api/health`)).status).toBe(200);
     await machine.run('kill "$(cat /tmp/seed.pid)"');
+    const privileged = await install('/opt/tidemark-collector/current', '--listen', '0.0.0.0:443', '--tls', 'self-made');
+    expect(privileged.code, privileged.stderr).toBe(0);
+    // One right, for this port; nothing else comes with it.
+    expect((await machine.run('grep -h Cap /proc/"$(systemctl show -p MainPID --value tidemark-collector.service)"/status')).stdout).toBe(
+      ['Inh', 'Prm', 'Eff', 'Bnd', 'Amb'].map((set) => `Cap${set}:\t0000000000000400\n`).join(''),
+    );
+    expect((await machine.run('tidemark-collector health')).stdout).toContain('healthy');
     expect((await install(V1, '--uninstall', '--purge')).code).toBe(0);
   });
 

@@ -287,7 +287,7 @@ describe.sequential('a life', () => {
     const purged = await install('/srv/tidemark-0.6.0', '--uninstall', '--purge');
     expect(purged.code, purged.stderr).toBe(0);
     expect((await machine.run(PROCESSES)).stdout).toBe('');
-    await machine.run('rm -rf /srv/tidemark-0.[2-9].0 /srv/agent /srv/agent.cjs /srv/agent.pid /srv/web1.token');
+    await machine.run('rm -rf /srv/tidemark-0.[2-9].* /srv/agent /srv/agent.cjs /srv/agent.pid /srv/web1.token');
     expect(changes(before, await machine.listing())).toEqual(DOCUMENTED);
   });
 });
