@@ -2,7 +2,7 @@
  * `tidemark-agent rotate`: a new secret in place of the one that is used. The collector takes the old one until the new one was used,
  * so neither an answer that is lost nor an agent that is restarted late locks the node out.
  */
-import { existsSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { EXIT, OperationalFailure } from '@tidemark/service';
 import { agentConfig, readToken, type AgentOptionValues } from '../config.ts';
 import { applicantOf } from '../enrolment/applicant.ts';
@@ -34,17 +34,18 @@ export async function rotate(values: AgentOptionValues, flags: RotateFlags, cont
   // Asked without the credential, which would rename a node that was renamed on the collector.
   const { node } = await approved({ ...asking, secret: old, known: false }, secretFile);
   const fresh = makeSecret();
-  const beside = `${secretFile}.next`;
+  // A disk that is full is noticed while nothing has happened yet; whatever happens later, the old one holds until the new one was used.
+  const beside = `${secretFile}.new`;
   writeSecret(beside, fresh);
   try {
     await approved({ ...asking, applicant: { ...applicant, name: node.name }, secret: fresh, known: false, credential: old }, secretFile);
-    renameSync(beside, secretFile);
+    writeSecret(secretFile, fresh);
   } finally {
     rmSync(beside, { force: true });
   }
   if (flags.json === true) return `${JSON.stringify({ state: 'rotated', name: node.name, secretFile })}\n`;
   return (
-    `"${printable(node.name)}" has a new secret, in ${secretFile} (mode 0600). The old one holds until the new one was used.\n` +
+    `"${printable(node.name)}" has a new secret, in ${secretFile}. The old one holds until the new one was used.\n` +
     'An agent that reads that file takes it up by itself; one that systemd handed it to is to be restarted: systemctl restart tidemark-agent\n'
   );
 }

@@ -106,7 +106,8 @@ function assemble(
       platform: `${platform}-${arch()}`,
       hostname: config.hostname,
       site: config.site,
-      tags: config.tags,
+      // None of its own: those of its enrolment, or an operator's, stay.
+      tags: Object.keys(config.tags).length === 0 ? undefined : config.tags,
       intervalMs: config.intervalMs,
     },
     server,

@@ -1,6 +1,6 @@
 import { createHash, X509Certificate } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createSecureServer } from 'node:https';
 import { createServer as createTcpServer, type AddressInfo, type Server as TcpServer, type Socket } from 'node:net';
@@ -17,7 +17,7 @@ import { askOnce, patiently, type Asked } from './exchange.ts';
 import { membershipOf, type Membership } from './joining.ts';
 import { machineHash } from './machine.ts';
 import { forgetMove, keepMove, readMove } from './moved.ts';
-import { hashOf, keepSecret, makeSecret } from './secret.ts';
+import { hashOf, keepSecret, makeSecret, writeSecret } from './secret.ts';
 
 const TOKEN = 'a'.repeat(43);
 const ANSWER: EnrollAnswer = {
@@ -109,6 +109,18 @@ describe('the secret', () => {
     expect(keepSecret(file)).toEqual({ secret, made: false });
     expect(makeSecret()).not.toBe(makeSecret());
     expect(() => keepSecret(join(directory, 'no', 'directory'))).toThrow(/cannot be kept in .*ENOENT/);
+  });
+
+  test('a new one is for whom the old one was for', () => {
+    const file = join(directory, 'secret');
+    writeFileSync(file, 'tma_old\n');
+    chmodSync(file, 0o644);
+    if (process.getuid?.() === 0) chownSync(file, 65_534, 65_534);
+    writeSecret(file, 'tma_new');
+    expect(readFileSync(file, 'utf8')).toBe('tma_new\n');
+    expect(statSync(file).mode & 0o777).toBe(0o640);
+    if (process.getuid?.() === 0) expect(statSync(file)).toMatchObject({ uid: 65_534, gid: 65_534 });
+    expect(readdirSync(directory)).toEqual(['secret']);
   });
 
   test('its hash is the collector’s', () => {

@@ -3,10 +3,12 @@
  * At enrolment its hash travels alone.
  */
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, renameSync, statSync } from 'node:fs';
 import { looksLikeEnrolment } from '@tidemark/protocol';
 import { codeOf, EXIT, OperationalFailure, writeFileAtomically } from '@tidemark/service';
 import { readToken } from '../config.ts';
+
+const GROUP_MAY_READ = 0o640;
 
 export function makeSecret(): string {
   return `tma_${randomBytes(32).toString('base64url')}`;
@@ -32,10 +34,18 @@ export function keepSecret(file: string): { secret: string; made: boolean } {
   return { secret, made: true };
 }
 
-/** Puts a secret into a file of mode 0600, whole or not at all. */
+/** Puts a secret into a file, whole or not at all: of mode 0600, or for the owner and the group that an earlier one there was for. */
 export function writeSecret(file: string, secret: string): void {
+  const beside = `${file}.next`;
   try {
-    writeFileAtomically(file, `${secret}\n`, 0o600);
+    const before = statSync(file, { throwIfNoEntry: false });
+    writeFileAtomically(beside, `${secret}\n`, 0o600);
+    if (before !== undefined) {
+      const made = statSync(beside);
+      if (made.uid !== before.uid || made.gid !== before.gid) chownSync(beside, before.uid, before.gid);
+      chmodSync(beside, before.mode & GROUP_MAY_READ);
+    }
+    renameSync(beside, file);
   } catch (error) {
     throw new OperationalFailure(
       `The agent's secret cannot be kept in ${file} (${codeOf(error) ?? String(error)}): that directory must exist and this user may write to it.`,

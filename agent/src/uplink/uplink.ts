@@ -456,7 +456,7 @@ export class Uplink {
 
   #waitForPerson(phase: UplinkPhase, detail: string): void {
     if (this.#wentBack(detail)) return;
-    const waitMs = phase === 'node_pending' ? PENDING_RETRY_MS : PERSON_RETRY_MS;
+    const waitMs = phase === 'node_pending' || this.#state.claim !== undefined ? PENDING_RETRY_MS : PERSON_RETRY_MS;
     this.#linkOpensMs = this.#options.clock.monotonicMs() + waitMs * (0.75 + 0.5 * this.#options.random());
     this.#become(phase, detail);
   }
