@@ -7,6 +7,8 @@ import { mkdir, readFile, readdir, rename, rm, stat, utimes, writeFile } from 'n
 import { join } from 'node:path';
 
 const UNUSED_MS = 60 * 24 * 3_600_000;
+const UNFINISHED_MS = 3_600_000;
+const MAX_BYTES = 1e9;
 const HASH_BYTES = 32;
 
 /** Where this user's caches are: XDG_CACHE_HOME or ~/.cache, on Windows LOCALAPPDATA. */
@@ -48,15 +50,19 @@ export class Cache {
     }
   }
 
-  /** Removes what nobody asked for in two months, and what was never finished. */
-  async tidy(nowMs: number): Promise<void> {
+  /** Removes what nobody asked for in two months, what was never finished, and the oldest of what is more than a gigabyte. */
+  async tidy(nowMs: number, maxBytes = MAX_BYTES): Promise<void> {
+    const files: { file: string; mtimeMs: number; size: number }[] = [];
     for (const name of await readdir(this.#directory).catch(() => [])) {
       const file = join(this.#directory, name);
-      const unused = await stat(file).then(
-        ({ mtimeMs }) => nowMs - mtimeMs > (name.endsWith('.tmp') ? 3_600_000 : UNUSED_MS),
-        () => false,
-      );
-      if (unused) await rm(file, { force: true });
+      const found = await stat(file).catch(() => undefined);
+      if (found?.isFile() === true) files.push({ file, mtimeMs: found.mtimeMs, size: found.size });
+    }
+    let keptBytes = 0;
+    for (const { file, mtimeMs, size } of files.toSorted((a, b) => b.mtimeMs - a.mtimeMs)) {
+      const isOld = nowMs - mtimeMs > (file.endsWith('.tmp') ? UNFINISHED_MS : UNUSED_MS);
+      if (isOld || keptBytes + size > maxBytes) await rm(file, { force: true });
+      else keptBytes += size;
     }
   }
 

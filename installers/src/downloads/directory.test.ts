@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -146,11 +146,20 @@ test('a package without what is wanted is a defect, not a bundle', async () => {
   await expect(packages.runtime('linux-x64')).rejects.toThrow('holds no bin/node');
 });
 
-test('the cache forgets what nobody asked for in two months', async () => {
+test('the cache forgets what nobody asked for in two months, and the oldest when it grows too large', async () => {
   const cache = new Cache(join(directory, 'old-cache'));
+  const now = Date.now();
   await cache.write('key', Buffer.from('value'));
-  await cache.tidy(Date.now());
+  await cache.tidy(now);
   expect(Buffer.from((await cache.read('key'))!).toString()).toBe('value');
-  await cache.tidy(Date.now() + 61 * 24 * 3_600_000);
+  await cache.tidy(now + 61 * 24 * 3_600_000);
   expect(await cache.read('key')).toBeUndefined();
+
+  await cache.write('older', Buffer.alloc(1000));
+  const [file] = readdirSync(join(directory, 'old-cache'));
+  utimesSync(join(directory, 'old-cache', file!), new Date(now - 60_000), new Date(now - 60_000));
+  await cache.write('newer', Buffer.alloc(1000));
+  await cache.tidy(now, 1500);
+  expect(await cache.read('older')).toBeUndefined();
+  expect((await cache.read('newer'))?.length).toBe(1000);
 });

@@ -77,10 +77,12 @@ function directoriesOf(members: readonly { name: string }[]): string[] {
 const keyOf = (form: string, content: Uint8Array): string => `${form} ${createHash('sha256').update(content).digest('hex')}\n${PACKER}`;
 
 async function keptXz(cache: Cache, content: Uint8Array, isPacked: boolean, onPercent: OnPercent): Promise<Uint8Array> {
-  const key = keyOf(isPacked ? 'quick xz' : 'xz', content);
+  // Seconds to make, and 180 MB that change with every line of the agent.
+  if (isPacked) return xz(content, onPercent, true);
+  const key = keyOf('xz', content);
   const kept = await cache.read(key);
   if (kept !== undefined) return kept;
-  const made = await xz(content, onPercent, isPacked);
+  const made = await xz(content, onPercent);
   await cache.write(key, made);
   return made;
 }
