@@ -19,12 +19,14 @@ const isRoot = process.getuid?.() === 0;
 
 let cluster: PostgresCluster;
 let primary: PostgresInstance;
+let standby: PostgresInstance;
 let directory: string;
 let file: string;
 
 beforeAll(async () => {
   cluster = new PostgresCluster();
   primary = await cluster.startPrimary({ version: 17, name: 'one' });
+  standby = await cluster.addStandby(primary, { name: 'two' });
 });
 afterAll(() => cluster.stopAll());
 beforeEach(() => {
@@ -125,6 +127,21 @@ test.runIf(isRoot)('where nothing lets the role in, pg_hba.conf is said, and no 
   expect(outcome!.detail).toMatch(/pg_hba\.conf must let it in.* local {2}postgres {2}nobody {2}scram-sha-256/);
   expect(readFileSync(file, 'utf8')).not.toContain('postgres:');
   expect(readdirSync(directory)).toEqual(['agent.yaml']);
+});
+
+test.runIf(isRoot)('a replica has the role from its primary, which is to be adopted first', async () => {
+  const owner = 'daemon';
+  await letIn(['local all all peer']);
+  expect(await adopt(standby, { yes: true, owner })).toMatchObject([
+    { state: 'not-possible', detail: expect.stringMatching(/it is a replica \(it follows .*Adopt the primary first/) as string },
+  ]);
+  expect(await adopt(primary, { yes: true, owner })).toMatchObject([{ state: 'adopted' }]);
+  const arrived = async (): Promise<boolean> => (await cluster.sql(standby, `SELECT FROM pg_roles WHERE rolname = '${owner}'`)).length > 0;
+  await waitUntil(arrived, { what: 'the role to come over' });
+  expect(await adopt(standby, { yes: true, owner })).toMatchObject([
+    { state: 'adopted', detail: `role "${owner}" came over from the primary; it needs no password` },
+  ]);
+  expect(readFileSync(file, 'utf8').match(/url:/g)).toHaveLength(2);
 });
 
 test('who is not root is told so, with the command', async () => {
