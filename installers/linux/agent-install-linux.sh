@@ -748,11 +748,12 @@ make_user() {
 # The new program beside the old one; nothing that runs is touched.
 put_files() {
   step "Putting the program into $OPT"
-  made_target=''
+  made_target='' made_runtime=''
   must mkdir -p "$OPT/versions" "$OPT/runtimes" "$OPT/bin"
   if [ -n "$new_runtime" ]; then
     must chown -R 0:0 "$new_runtime"
     must chmod 0755 "$new_runtime" "$new_runtime/node"
+    [ -d "$OPT/runtimes/$TIDEMARK_NODE" ] || made_runtime=$OPT/runtimes/$TIDEMARK_NODE
     rm -rf "$OPT/runtimes/$TIDEMARK_NODE"
     must mv "$new_runtime" "$OPT/runtimes/$TIDEMARK_NODE"
     runtime=$OPT/runtimes/$TIDEMARK_NODE/node
@@ -777,7 +778,7 @@ wrapper() {
 #!/bin/sh
 # Runs the installed Tidemark agent: its own Node.js, with the flags that it ships with.
 root=/opt/tidemark-agent
-version=$root/$(readlink "${TIDEMARK_CURRENT:-$root/current}")
+version=$root/$(readlink $root/current)
 read -r node <"$version/NODE" || exit 78
 flags=
 while read -r flag; do flags="$flags $flag"; done <"$version/flags"
@@ -1155,7 +1156,7 @@ point_current() {
 undo_files() {
   stage=undone
   put_back
-  [ -z "${made_target:-}" ] || rm -rf "${OPT:?}/$new_target"
+  drop_new_version
   [ -z "$installed" ] || return 0
   rm -rf "${OPT:?}/versions" "$OPT/runtimes" "${OPT:?}/bin" "$OPT/current" "$OPT/downloads-key"
   [ ! -L "$COMMAND" ] || rm -f "$COMMAND"
@@ -1164,13 +1165,18 @@ undo_files() {
   [ -z "$made_user" ] || remove_user
 }
 
+drop_new_version() {
+  [ -z "${made_target:-}" ] || rm -rf "${OPT:?}/$new_target"
+  [ -z "${made_runtime:-}" ] || rm -rf "$made_runtime"
+}
+
 roll_back() {
   stage=undone
   step "Going back to what was before (version $old_version)"
   put_back
   must_point "$old_target"
   [ "$init" != systemd ] || systemctl daemon-reload
-  [ -z "${made_target:-}" ] || rm -rf "${OPT:?}/$new_target"
+  drop_new_version
   restart_service || warn 'The version before did not start either; look at its log.'
   if [ "$new_target" = "$old_target" ]; then
     warn 'With what was changed the agent did not report, so what was before was put back. What it said stands above; nothing waiting was lost.'

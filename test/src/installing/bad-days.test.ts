@@ -213,6 +213,24 @@ describe.skipIf(!isRoot)('the machine', () => {
     await expectUntouched(machine);
   });
 
+  test('a signal between the switch to a new version and the word of the collector puts the old one back', async () => {
+    const machine = await site.machine({ release: 'bookworm', hostname: 'undecided' });
+    expect(await site.install(machine, '')).toMatchObject({ code: 0 });
+    await site.gate.offer(
+      '0.6.0',
+      (source) => `if(process.argv[2]==='run'){setInterval(()=>{},1000)}else{${source.replace(/^#!.*\n/, '')}\n}`,
+    );
+    await site.fetchScript(machine);
+    const running = machine.run('echo $$ >/srv/pid; exec sh /srv/agent-install-linux.sh --site nowhere');
+    await until('the new version is current', async () =>
+      (await machine.run('readlink /opt/tidemark-agent/current')).stdout === 'versions/0.6.0\n' ? true : undefined,
+    );
+    await machine.run('kill -TERM $(cat /srv/pid)');
+    expectSaid(await running, EXIT.rolledBack, 'was put back');
+    expect((await machine.run('ls /opt/tidemark-agent/versions; cat /etc/tidemark/agent.yaml')).stdout).not.toMatch(/0\.6\.0|nowhere/);
+    expect(await machine.run('tidemark-agent confirm --timeout 30')).toMatchObject({ code: 0 });
+  });
+
   test('SELinux: labelled by rule where there is semanage, by hand where not, and the rule goes with the agent', async () => {
     const machine = await site.machine({ release: 'bookworm', hostname: 'labelled' });
     for (const name of ['selinuxenabled', 'semanage', 'restorecon', 'chcon'])

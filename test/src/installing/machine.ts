@@ -200,10 +200,13 @@ export class Machine {
     child.stdout!.setEncoding('utf8').on('data', (text: string) => (outcome.stdout += text));
     child.stderr!.setEncoding('utf8').on('data', (text: string) => (outcome.stderr += text));
     const timer = setTimeout(() => child.kill('SIGKILL'), COMMAND_TIMEOUT_MS);
-    // Not "close": a service that was started may hold the pipes.
+    const closed = new Promise<void>((resolve) => child.once('close', () => resolve()));
     outcome.code = await new Promise((resolve) => child.once('exit', (code, signal) => resolve(code ?? signal ?? 'unknown')));
-    await new Promise(setImmediate);
     clearTimeout(timer);
+    // All it said is read, unless something that it started holds the pipes.
+    let patience: NodeJS.Timeout | undefined;
+    await Promise.race([closed, new Promise((resolve) => (patience = setTimeout(resolve, 2_000)))]);
+    clearTimeout(patience);
     return outcome;
   }
 

@@ -194,7 +194,7 @@ describe.each(SHELL_NAMES)('under %s', (shell) => {
     for (const name of programs) writeFileSync(join(traps, name), `#!/bin/sh\necho "$0 $*" >>${mark}\n`, { mode: 0o755 });
     const whole = filled.trimEnd().length;
     const lines = [...filled.matchAll(/\n/g)].map((match) => match.index + 1);
-    const cuts = [...lines.filter((_, i) => i < 30 || i % 11 === 0), ...Array.from({ length: 160 }, (_, i) => whole - 1 - i)];
+    const cuts = [...lines.filter((_, i) => i < 20 || i % 19 === 0), ...Array.from({ length: 60 }, (_, i) => whole - 1 - i)];
     // The shell itself is outside of the path.
     const shellPath = execFileSync('which', [SHELLS[shell][0]], { encoding: 'utf8' }).trim();
     for (const cut of cuts) {
