@@ -283,6 +283,15 @@ describe('what changes while it runs', () => {
     expect(vi.getTimerCount()).toBe(0);
   });
 
+  test('one that expired before the start is shown, for a collector that does not run pages nobody; a renewed one follows', async () => {
+    const authority = new TestAuthority();
+    const age = { notBeforeMs: clock.wallMs() - 90 * DAY_MS, notAfterMs: clock.wallMs() - DAY_MS };
+    const { tls, logged } = await served(files(authority.issue(['127.0.0.1'], age)));
+    tls.look();
+    expect(tls.health()).toEqual({ status: 'unhealthy', detail: expect.stringMatching(/has expired on/) as string });
+    expect(logged()).toMatch(/TLS: the certificate has expired on/);
+  });
+
   test('health tells of an end before it comes', async () => {
     const authority = new TestAuthority();
     const { tls, logged } = await served(files(authority.issue(['127.0.0.1'], { notAfterMs: clock.wallMs() + 30 * DAY_MS })));

@@ -99,8 +99,7 @@ export class ServedTls implements CollectorTls {
     this.#options = options;
     this.kind = options.tls;
     if (options.tls === 'self-made') this.#selfMade = new SelfMadeCertificate(options);
-    else if (cert !== undefined && key !== undefined)
-      this.#files = new WatchedFiles([cert, key], () => readServerCertificate({ cert, key }, clock.wallMs()));
+    else if (cert !== undefined && key !== undefined) this.#files = watchedCertificate(cert, key, clock);
     else throw new Error('the options were not checked');
     this.#clientCa =
       tlsClientCa === undefined ? undefined : new WatchedFiles([tlsClientCa], () => readClientAuthorities(tlsClientCa, clock.wallMs()));
@@ -215,6 +214,17 @@ export class ServedTls implements CollectorTls {
         'TLS: the certificate is not for the name in --public-url: who connects by it will refuse it',
       );
   }
+}
+
+/**
+ * One that has expired is shown all the same at a start: a collector that does not run pages nobody, and health and log say why agents
+ * refuse it. In place of one that is good it is never taken.
+ */
+function watchedCertificate(cert: string, key: string, clock: Clock): WatchedFiles<ServerCertificate> {
+  let starting = true;
+  const files = new WatchedFiles([cert, key], () => readServerCertificate({ cert, key }, starting ? undefined : clock.wallMs()));
+  starting = false;
+  return files;
 }
 
 const day = (ms: number): string => new Date(ms).toISOString().slice(0, 10);
