@@ -748,12 +748,12 @@ function Register-AgentTask {
     $line = ($parts | ForEach-Object { ConvertTo-Argument $_ }) -join ' '
     $text = [Security.SecurityElement]::Escape($line)
     $program = [Security.SecurityElement]::Escape($script:Runtime)
-    # As XML, by SID: the parameters of the cmdlets take names of accounts.
+    # As XML, by SID: the parameters of the cmdlets take names of accounts. In the order in which Windows itself writes it.
     $xml = @"
 <Task version="1.2" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
   <Triggers>
-    <BootTrigger><Enabled>true</Enabled><Repetition><Interval>PT5M</Interval><StopAtDurationEnd>false</StopAtDurationEnd></Repetition></BootTrigger>
-    <TimeTrigger><StartBoundary>2020-01-01T00:00:00Z</StartBoundary><Enabled>true</Enabled><Repetition><Interval>PT5M</Interval><StopAtDurationEnd>false</StopAtDurationEnd></Repetition></TimeTrigger>
+    <BootTrigger><Repetition><Interval>PT5M</Interval><StopAtDurationEnd>false</StopAtDurationEnd></Repetition><Enabled>true</Enabled></BootTrigger>
+    <TimeTrigger><Repetition><Interval>PT5M</Interval><StopAtDurationEnd>false</StopAtDurationEnd></Repetition><StartBoundary>2020-01-01T00:00:00Z</StartBoundary><Enabled>true</Enabled></TimeTrigger>
   </Triggers>
   <Principals><Principal id="Author"><UserId>$LocalServiceSid</UserId><RunLevel>LeastPrivilege</RunLevel></Principal></Principals>
   <Settings>
