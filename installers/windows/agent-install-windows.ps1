@@ -899,6 +899,8 @@ function Undo-Installation {
         $script:Sentence = "Version $TidemarkVersion did not report, so version $($script:OldVersion) with its configuration was put back. What it said stands above; nothing waiting was lost."
     }
     if ($script:MadeTarget) { Remove-Item -LiteralPath (Join-Path $Programs "versions\$($script:NewVersion)") -Recurse -Force -ErrorAction SilentlyContinue }
+    $wanted = Get-FirstLine (Join-Path $Programs "versions\$($script:OldVersion)\NODE")
+    if ($script:NewRuntime -and $wanted -ne $TidemarkNode) { Remove-Item -LiteralPath (Join-Path $Programs "runtimes\$TidemarkNode") -Recurse -Force -ErrorAction SilentlyContinue }
 }
 
 # Starts it and waits for the collector's word.
