@@ -84,8 +84,7 @@ describe('made on demand', () => {
   });
 
   test('anew after an update of the checkout, and a release serves what it has', async () => {
-    const waits = { scriptMs: 20_000, fileMs: 20_000 };
-    const { app, installersDir } = await served({ version: '0.2.0', waits });
+    const { app, installersDir } = await served({ version: '0.2.0', waits: { scriptMs: 20_000, fileMs: 20_000 } });
     const scratch = temporary();
     writeBundle(scratch, {}, '0.2.0');
     writeBundler(installersDir, `fs.cpSync(${JSON.stringify(join(scratch, 'dist/bundle'))}, out, { recursive: true });`);
