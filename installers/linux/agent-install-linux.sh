@@ -991,7 +991,9 @@ output_logger="logger -t tidemark-agent"
 error_logger="logger -t tidemark-agent"
 
 depend() {
-  need net localmount
+  need localmount
+  # Without a network its reports wait on disk, and that is better than not to look.
+  use net dns logger
   after postgresql
 }
 OPENRC

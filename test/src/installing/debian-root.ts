@@ -20,6 +20,16 @@ const RELEASES = {
 } as const;
 export type Release = keyof typeof RELEASES;
 
+/** Debian 12's OpenRC, unpacked: as a machine's own init it would want to be installed in place of systemd. */
+export async function openrc(): Promise<string> {
+  const unpacked = join(tmpdir(), 'tidemark-debootstrap', 'openrc');
+  if (existsSync(unpacked)) return unpacked;
+  await mkdir(`${unpacked}.new`, { recursive: true });
+  const script = `[ -d "$1" ] || { cd "$1.new" && apt-get -q download openrc librc1 libeinfo1 && mkdir root && for file in *.deb; do dpkg-deb -x "$file" root; done && mv root "$1"; }`;
+  await run('flock', [`${unpacked}.lock`, 'sh', '-c', script, 'sh', unpacked], { timeout: TIMEOUT_MS, maxBuffer: 16 * 1024 * 1024 });
+  return unpacked;
+}
+
 /** The directory of a release's root. Two test files that want the same one wait for each other. */
 export async function debianRoot(release: Release): Promise<string> {
   const directory = join(tmpdir(), 'tidemark-debootstrap');

@@ -2,8 +2,11 @@
  * The Linux installer on real root file systems, from a real collector, over a network: installed, approved, changed, upgraded, rolled
  * back, removed. What it leaves is compared file by file with what was there before. Needs root, for it makes machines.
  */
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { EXIT } from '@tidemark/service';
+import { openrc } from './debian-root.ts';
 import type { Machine } from './machine.ts';
 import { Site, until } from './site.ts';
 
@@ -19,8 +22,11 @@ const LEFT_BY_SYSTEM = /^\/etc\/(passwd|group|shadow|gshadow|subuid|subgid)-$|^\
 const RUNNING = 'cat /proc/[0-9]*/cmdline | tr "\\0" "\\n" | grep -c tidemark-agent.cj[s]';
 
 let site: Site;
+let rc: string;
 beforeAll(async () => {
-  if (isRoot) site = await Site.open();
+  if (!isRoot) return;
+  site = await Site.open();
+  rc = await openrc();
 });
 afterAll(() => site?.close());
 
@@ -251,6 +257,40 @@ describe.skipIf(!isRoot)('Debian 12: curl, xz, an enrolment string', () => {
     expect(outcome).toMatchObject({ code: 0, stderr: '' });
     expect(outcome.stdout).toContain('nothing is reported yet. To start it: systemctl enable --now tidemark-agent');
     expect(other.read('/run/stub-systemd/calls')).not.toMatch(/start|enable/);
+  });
+});
+
+describe.skipIf(!isRoot)('OpenRC', () => {
+  test('supervised by the real one: started again, enabled, and gone without a trace', async () => {
+    const machine = await site.machine({ release: 'bookworm', hostname: 'rc1', systemd: false });
+    execFileSync('cp', [
+      '-a',
+      '--no-preserve=ownership',
+      ...['etc', 'usr', 'lib', 'sbin'].map((name) => join(rc, name)),
+      machine.path('/srv'),
+    ]);
+    // Into the links that Debian's root has in place of /lib and /sbin.
+    expect(
+      await machine.run('cp -a /srv/etc/. /etc; cp -a /srv/usr/. /usr; cp -a /srv/lib/. /lib/; cp -a /srv/sbin/. /sbin/; ldconfig'),
+    ).toMatchObject({ code: 0 });
+    machine.write('/etc/insserv.conf', '');
+    machine.write('/etc/init.d/localmount', '#!/sbin/openrc-run\nstart() { :; }\n', 0o755);
+    await machine.run('mkdir -p /run/openrc && touch /run/openrc/softlevel && rc-update -u');
+    const before = await machine.listing();
+    machine.write('/srv/enrolment', await site.enrolment(), 0o600);
+    const outcome = await site.install(machine, '--token-file /srv/enrolment');
+    expect(outcome).toMatchObject({ code: 0 });
+    expect(outcome.stdout).toContain('the collector has confirmed a report');
+    expect((await machine.run('rc-service tidemark-agent status; ls /etc/runlevels/default')).stdout).toMatch(
+      /started[\s\S]*tidemark-agent/,
+    );
+    const first = await machine.run(`tr ',' '\\n' </var/lib/tidemark/agent/status.json | sed -n 's/.*"pid"://p'`);
+    const since = Date.now();
+    await machine.run(`kill -9 ${first.stdout.trim()}`);
+    expect(await machine.run(`tidemark-agent confirm --since ${since} --timeout 30`)).toMatchObject({ code: 0 });
+    expect(await machine.run('sh /srv/agent-install-linux.sh --uninstall --purge')).toMatchObject({ code: 0, stderr: '' });
+    expect(changes(before, await machine.listing())).toEqual([]);
+    expect((await machine.run(RUNNING)).stdout).toBe('0\n');
   });
 });
 
