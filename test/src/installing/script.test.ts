@@ -184,8 +184,8 @@ describe.each(SHELL_NAMES)('under %s', (shell) => {
   });
 
   test('cut off anywhere it runs nothing', () => {
-    const mark = join(directory, 'ran');
-    const traps = join(directory, 'traps');
+    const mark = join(directory, `ran-${shell}`);
+    const traps = join(directory, `traps-${shell}`);
     mkdirSync(traps, { recursive: true });
     const programs = [...new Set([...script.matchAll(/\b[a-z][a-z0-9-]{1,20}\b/g)].map(([word]) => word))].filter(
       (word) => existsSync(`/usr/bin/${word}`) || existsSync(`/usr/sbin/${word}`) || /^(systemctl|curl|wget|xz|semanage)$/.test(word),
@@ -194,7 +194,10 @@ describe.each(SHELL_NAMES)('under %s', (shell) => {
     for (const name of programs) writeFileSync(join(traps, name), `#!/bin/sh\necho "$0 $*" >>${mark}\n`, { mode: 0o755 });
     const whole = filled.trimEnd().length;
     const lines = [...filled.matchAll(/\n/g)].map((match) => match.index + 1);
-    const cuts = [...lines.filter((_, i) => i < 20 || i % 19 === 0), ...Array.from({ length: 60 }, (_, i) => whole - 1 - i)];
+    const cuts = [
+      ...lines.filter((cut, i) => cut < whole && (i < 20 || i % 19 === 0)),
+      ...Array.from({ length: 60 }, (_, i) => whole - 1 - i),
+    ];
     // The shell itself is outside of the path.
     const shellPath = execFileSync('which', [SHELLS[shell][0]], { encoding: 'utf8' }).trim();
     for (const cut of cuts) {
