@@ -91,7 +91,7 @@ uninstall() {
     change rmdir /var/lib/tidemark
     change rmdir $ETC
     remove_user
-    printf '%s\n' 'Removed, with everything that belonged to it. In the collector the node stays until: tidemark-collector nodes remove NAME'
+    printf '%s\n' 'Removed, with everything that belonged to it. In the collector the node stays until: tidemark-collector nodes retire NAME'
   else
     printf '%s\n' "Removed. Its configuration and secret stay in $ETC, its waiting reports in $STATE: --uninstall --purge removes these too."
   fi

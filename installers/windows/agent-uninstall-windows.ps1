@@ -108,7 +108,7 @@ function Uninstall-Agent {
         foreach ($path in @("$Data\agent", "$Data\logs") + @(Get-PrivateFiles)) { Invoke-Change "remove $path" { Remove-Tree $path } }
         # A collector may live here too.
         Invoke-Change "remove $Data, if nothing else is in it" { Remove-Empty $Data }
-        Write-Host 'Removed, with everything that belonged to it. In the collector the node stays until: tidemark-collector nodes remove NAME'
+        Write-Host 'Removed, with everything that belonged to it. In the collector the node stays until: tidemark-collector nodes retire NAME'
     }
     else { Write-Host "Removed. Its configuration, secret and waiting reports stay in ${Data}: -Uninstall -Purge removes these too." }
 }
