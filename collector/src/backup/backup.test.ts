@@ -133,3 +133,13 @@ test('a manifest that points outside is no backup', async () => {
   chmodSync(file, 0o600);
   expect(() => readBackup(root)).toThrow(/has no backup\.json/);
 });
+
+test('a link that the service left for root to write through is not followed', async () => {
+  const backup = await make();
+  const target = join(root, 'shadow');
+  writeFileSync(target, 'precious');
+  for (const name of ['.restore-under-way', `.collector.lock.${process.pid}`]) symlinkSync(target, join(dataDir, name));
+  await restoreBackup({ backup, dataDir, log });
+  expect(readFileSync(target, 'utf8')).toBe('precious');
+  expect(readFileSync(join(dataDir, 'admin-token'), 'utf8')).toBe('secret\n');
+});

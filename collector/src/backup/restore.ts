@@ -2,10 +2,10 @@
  * Puts a backup in the place of a stopped collector's data. The copy is made and checked beside the data first; while the
  * two change places a marker stands, with which no collector starts: half a restore never becomes an empty database.
  */
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { EXIT, OperationalFailure, codeOf, sentenceOf, type Log } from '@tidemark/service';
-import { holdIdleDataDirectory } from '../db/embedded/index.ts';
+import { holdIdleDataDirectory, writeFresh } from '../db/embedded/index.ts';
 import { DATA, ensureRoom, isLeftOut, megabytes, type Backup } from './backup.ts';
 import { copyTree } from './tree.ts';
 
@@ -38,7 +38,7 @@ export async function restoreBackup({ backup, dataDir, log, onProgress }: Restor
       expected: new Map(manifest.files.map(({ path, sha256 }) => [path, sha256])),
       ...(onProgress && { onProgress: (done: number) => onProgress(done, manifest.sizeBytes) }),
     });
-    writeFileSync(join(dataDir, MARKER), `${directory}\n`, { mode: 0o644 });
+    writeFresh(join(dataDir, MARKER), `${directory}\n`, 0o644);
     rmSync(aside, { recursive: true, force: true });
     mkdirSync(aside, { mode: 0o700 });
     for (const name of readdirSync(dataDir)) if (!isLeftOut(name)) renameSync(join(dataDir, name), join(aside, name));

@@ -3,6 +3,7 @@ import { execFile, execFileSync } from 'node:child_process';
 import { createPublicKey, verify } from 'node:crypto';
 import { mkdirSync, readFileSync, readdirSync, readlinkSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { Problem } from '@tidemark/protocol';
@@ -242,6 +243,29 @@ describe('a client', () => {
         .on('error', reject)
         .end();
     });
+    await vi.waitFor(() => expect(isOpen(join(bundleDir, RUNTIME))).toBe(false), 5_000);
+  });
+
+  test('that has gone before its answer takes nobody else’s place', async () => {
+    const { app, bundleDir } = await served();
+    const url = await listening(app);
+    const { port } = new URL(url);
+    const arrived = { requests: 0 };
+    app.server.on('request', () => (arrived.requests += 1));
+    // More than may be under way at once; of some the reset is quicker than the request.
+    while (arrived.requests < 300) {
+      await new Promise<void>((resolve) => {
+        const socket = connect(Number(port), '127.0.0.1', () => {
+          socket.write(`GET ${BASE}${RUNTIME} HTTP/1.1\r\nhost: x\r\n\r\n`, () => socket.resetAndDestroy());
+        });
+        socket.on('error', () => {}).once('close', () => resolve());
+      });
+    }
+    await vi.waitFor(async () => {
+      const answer = await fetch(url + BASE + RUNTIME);
+      await answer.arrayBuffer();
+      expect(answer.status).toBe(200);
+    }, 5_000);
     await vi.waitFor(() => expect(isOpen(join(bundleDir, RUNTIME))).toBe(false), 5_000);
   });
 

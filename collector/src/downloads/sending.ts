@@ -53,11 +53,13 @@ export class FileSender {
       void reply.send(null);
       return true;
     }
+    const stream = handle.createReadStream({ start, end, highWaterMark: READ_BYTES });
     this.#underWay += 1;
-    reply.raw.once('close', () => (this.#underWay -= 1));
+    // The file's end and not the answer's, which may have come before: the client had gone while this was made ready.
+    stream.once('close', () => (this.#underWay -= 1));
     // Without a listener of its own the server ends such a connection; for the next request it sets its own bound again.
     if (request.raw.socket instanceof Socket) request.raw.socket.setTimeout(this.#stalledMs);
-    void reply.send(handle.createReadStream({ start, end, highWaterMark: READ_BYTES }));
+    void reply.send(stream);
     return true;
   }
 }

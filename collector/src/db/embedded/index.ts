@@ -2,6 +2,7 @@
 export { chooseAccount, identityOf, thisMachine, type Account, type Machine } from './account.ts';
 export { embeddedBinaries, findPackagedBinaries, materialiseBinaries, type PackagedBinaries } from './binaries.ts';
 export { initialiseDataDirectory } from './data-directory.ts';
+export { writeFresh } from './fresh-file.ts';
 export { holdIdleDataDirectory } from './idle.ts';
 export { lockDataDirectory } from './lock.ts';
 export { launchPostgres, type PostgresExit, type PostgresProcess, type StopMode } from './postgres-process.ts';

@@ -2,9 +2,10 @@
  * One collector a data directory: a file that names its holder. It is held when that very process (pid,
  * start time, boot) lives, so that a crash never leaves a lock that somebody has to remove by hand.
  */
-import { linkSync, readFileSync, renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { linkSync, readFileSync, renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { EXIT, OperationalFailure, codeOf } from '@tidemark/service';
+import { writeFresh } from './fresh-file.ts';
 import { identifyProcess, isAlive, type ProcessIdentity } from './process-identity.ts';
 
 const ATTEMPTS = 10;
@@ -14,7 +15,7 @@ export function lockDataDirectory(dataDir: string): () => void {
   const path = join(dataDir, 'collector.lock');
   const own = identifyProcess(process.pid) ?? { pid: process.pid, startedAt: '' };
   const mine = join(dataDir, `.collector.lock.${process.pid}`);
-  writeFileSync(mine, JSON.stringify(own), { mode: 0o600 });
+  writeFresh(mine, JSON.stringify(own));
   try {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       try {
