@@ -140,7 +140,7 @@ function page(verdict: Verdict, config: AgentConfig, timeoutMs: number): string 
   if (state === 'waiting')
     return `Not confirmed within ${duration(timeoutMs)}: ${printable(verdict.why)}.${status === undefined ? '' : `\n${waitingWords(status)}`}\n`;
   const { uplink, server } = status;
-  const where = uplink.server ?? server;
+  const where = printable(uplink.server ?? server);
   if (state === 'rejected') return `The collector at ${where} does not take this node: ${printable(uplink.detail)}.\n`;
   const said = saidOf(status, config);
   const head =
@@ -183,7 +183,7 @@ function rowsOf(status: AgentStatus, config: AgentConfig, { name, site, where }:
     ...(config.http.length === 0 ? [] : [['HTTP', plural(config.http.length, 'endpoint')] as [string, string]]),
     ...status.probes
       .filter((probe) => !probe.success && !probe.name.startsWith('postgres'))
-      .map((probe): [string, string] => ['failing', `${probe.name}: ${printable(probe.trouble ?? 'no reason known')}`]),
+      .map((probe): [string, string] => ['failing', `${printable(probe.name)}: ${printable(probe.trouble ?? 'no reason known')}`]),
     ['every', duration(status.intervalSeconds * 1000)],
     ['to see', printable(where)],
   ];

@@ -113,6 +113,6 @@ function statusPage(written: AgentStatus, troubles: readonly string[], now: numb
   const said =
     troubles.length === 0
       ? 'All is well.'
-      : `${plural(troubles.length, 'trouble')}:\n${troubles.map((trouble) => `  - ${trouble}`).join('\n')}`;
-  return `${alignRows(rows)}\n\n${said}${notWatched}\n`;
+      : `${plural(troubles.length, 'trouble')}:\n${troubles.map((trouble) => `  - ${printable(trouble)}`).join('\n')}`;
+  return `${alignRows(rows.map((row) => row.map(printable)))}\n\n${said}${notWatched}\n`;
 }

@@ -17,6 +17,8 @@ export interface ReceivedAcknowledgement {
   newAddress: string | undefined;
 }
 
+const ADDRESS_CHARS_MAX = 1_000;
+
 type Json = Record<string, unknown>;
 const isObject = (value: unknown): value is Json => typeof value === 'object' && value !== null && !Array.isArray(value);
 const isSequence = (value: unknown): value is number => Number.isInteger(value) && (value as number) > 0;
@@ -55,7 +57,7 @@ export function parseAcknowledgement(json: string): ReceivedAcknowledgement | un
     layoutsMissing: Array.isArray(layoutsMissing) ? (layoutsMissing as unknown[]).filter((hash) => typeof hash === 'string') : [],
     notStored: isObject(notStored) ? { code: text(notStored['code'], 'unknown'), detail: text(notStored['detail']) } : undefined,
     retryAfterSeconds: typeof retryAfterSeconds === 'number' && retryAfterSeconds >= 0 ? retryAfterSeconds : undefined,
-    newAddress: typeof newAddress === 'string' && isHttpUrl(newAddress) ? newAddress : undefined,
+    newAddress: typeof newAddress === 'string' && newAddress.length <= ADDRESS_CHARS_MAX && isHttpUrl(newAddress) ? newAddress : undefined,
   };
 }
 
@@ -67,7 +69,8 @@ function isHttpUrl(address: string): boolean {
 export function parseProblem(answer: Answer): { code: string; detail: string } | undefined {
   const body = parseObject(answer.text);
   if (body === undefined || typeof body['code'] !== 'string' || !text(body['type']).startsWith('urn:tidemark:problem:')) return undefined;
-  return { code: body['code'], detail: text(body['detail'], text(body['title'])) };
+  // A sentence of a collector is one line; of somebody else's a person is to see that it is one.
+  return { code: body['code'], detail: text(body['detail'], text(body['title'])).replace(/\s+/g, ' ') };
 }
 
 /** Codes by which a collector refuses a whole request for something that is in it: sent again it would be refused again. */

@@ -18,6 +18,7 @@ const log = createLog('test', 'silent');
 const say = (text) => process.stdout.write(text + '\\n');
 void runProgram('test-program', async () => {
   if (what === 'fail') throw new OperationalFailure('The sky is down: prop it up.', 73);
+  if (what === 'quote') throw new OperationalFailure('It says: \\u001b]0;x\\u0007\\u001b[2J\\u009b1m\\u202e\\nall of it', 33);
   if (what === 'crash') throw new TypeError('a mistake of ours');
   if (what === 'print') { say('x'.repeat(1_000_000)); return 4; }
   return runUntilStopped({ log, stopTimeoutMs: 700 }, async (life) => {
@@ -69,6 +70,12 @@ function run(...args: string[]): Promise<Outcome> {
 
 test('an operational failure is one sentence and its exit code', async () => {
   expect(await run('fail')).toEqual({ code: 73, signal: null, stdout: '', stderr: 'test-program: The sky is down: prop it up.\n' });
+});
+
+test('what a sentence quotes moves no cursor', async () => {
+  const { code, stderr } = await run('quote');
+  expect(code).toBe(33);
+  expect(stderr).toBe('test-program: It says: \\u{1b}]0;x\\u{7}\\u{1b}[2J\\u{9b}1m\\u{202e}\nall of it\n');
 });
 
 test('SIGHUP reads the configuration again where that is wanted, and stops where it is not', async () => {

@@ -91,7 +91,7 @@ export async function runProgram(program: string, main: () => Promise<number>): 
     code = await main();
   } catch (error) {
     if (!(error instanceof OperationalFailure)) throw error;
-    process.stderr.write(`${program}: ${error.message}\n`);
+    process.stderr.write(`${program}: ${withoutControls(error.message)}\n`);
     code = error.exitCode;
   }
   process.exitCode = code;
@@ -100,6 +100,13 @@ export async function runProgram(program: string, main: () => Promise<number>): 
   for (let waited = 0; holdsThread() && waited < THREAD_WAIT_MS; waited += 25) await new Promise((done) => setTimeout(done, 25));
   if (holdsThread()) process.kill(process.pid, 'SIGKILL');
   process.exit(code);
+}
+
+/** A sentence may quote whoever answered over the network: nothing of it moves a terminal's cursor. Lines stay lines. */
+function withoutControls(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}]/gu, (character) =>
+    character === '\n' || character === '\t' ? character : `\\u{${character.codePointAt(0)!.toString(16)}}`,
+  );
 }
 
 /** What a file operation that is still under way may take at the end. */
