@@ -2,16 +2,17 @@
  * What a running agent says about itself, in a file of its data directory that `tidemark-agent status`
  * reads: written whole or not at all, soon after something changed that matters, else every ten seconds.
  */
-import { readFileSync } from 'node:fs';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { PostgresDiscovered } from '@tidemark/protocol';
-import { sentenceOf, type Log } from '@tidemark/service';
+import { readForeignFile, sentenceOf, type Log } from '@tidemark/service';
 import type { ProbeState } from './probes/runner.ts';
 import type { SpoolState } from './spool/spool.ts';
 import type { UplinkState } from './uplink/uplink.ts';
 
 const FILE = 'status.json';
+/** Some hundred kilobytes where very much is watched. */
+const STATUS_BYTES_MAX = 8 * 1024 * 1024;
 /** When nothing changed but times and counts. */
 const ROUTINE_MS = 10_000;
 /** When something did; a report taken and its acknowledgement are one write. */
@@ -47,10 +48,10 @@ export interface AgentStatus {
   fileSystems?: number | undefined;
 }
 
-/** The status a running agent wrote last, or undefined when there is none that can be read. */
+/** The status a running agent wrote last, or undefined when there is none that can be read. Root asks too, and the directory is the agent's. */
 export function readStatus(dataDir: string): AgentStatus | undefined {
   try {
-    const status = JSON.parse(readFileSync(join(dataDir, FILE), 'utf8')) as AgentStatus;
+    const status = JSON.parse(readForeignFile(join(dataDir, FILE), STATUS_BYTES_MAX)) as AgentStatus;
     return typeof status.pid === 'number' && typeof status.uplink === 'object' && typeof status.spool === 'object' ? status : undefined;
   } catch {
     return undefined;

@@ -1,4 +1,5 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createLog, loadOptions } from '@tidemark/service';
@@ -60,6 +61,46 @@ describe('status', () => {
     expect(output).toContain(
       'All is well.\n\n1 PostgreSQL server found here and not watched; to watch:\n  - /run/x/.s.PGSQL.5432: tidemark-agent postgres setup\n',
     );
+  });
+
+  test('what the collector, or whoever answers in its place, says moves no cursor', () => {
+    const evil = '\u001b[2J\u001b]0;x\u0007\u202edb';
+    const uplink = { ...written().uplink, phase: 'rejected' as const, detail: evil, node: { name: evil, state: evil, site: evil } };
+    put(
+      written({
+        server: evil,
+        hostname: evil,
+        uplink: { ...uplink, newAddress: evil, moveTrouble: evil, server: `http://${evil}` },
+        probes: [{ name: evil, success: false, durationMs: 1, trouble: evil, lastRunAt: NOW }],
+        postgres: [{ instance: evil, up: false, role: evil, version: evil, detail: evil }],
+      }),
+    );
+    expect(ask().output.replaceAll('\n', '')).not.toMatch(/\p{Cc}|\p{Cf}/u);
+  });
+
+  test.skipIf(process.platform === 'win32')('asked by root, a link or a pipe in the agent’s directory is not what it says', async () => {
+    put(written());
+    const elsewhere = join(dataDir, 'elsewhere.json');
+    renameSync(join(dataDir, 'status.json'), elsewhere);
+    symlinkSync(elsewhere, join(dataDir, 'status.json'));
+    expect(readStatus(dataDir)).toBeUndefined();
+    rmSync(join(dataDir, 'status.json'));
+    for (const name of ['status.json', 'agent.pid']) {
+      rmSync(join(dataDir, name), { force: true });
+      execFileSync('mkfifo', [join(dataDir, name)]);
+    }
+    // Whoever reads a pipe to which nobody writes waits for ever; this one comes late.
+    const late = spawn('sh', [
+      '-c',
+      'sleep 8; for one in agent.pid status.json; do timeout 4 sh -c ": >$1/$one" sh "$1"; done',
+      'sh',
+      dataDir,
+    ]);
+    const begun = performance.now();
+    expect(ask()).toMatchObject({ exitCode: STATUS_EXIT.notRunning });
+    expect(performance.now() - begun).toBeLessThan(4_000);
+    late.kill();
+    await new Promise((resolve) => late.once('exit', resolve));
   });
 
   test('all is well', () => {

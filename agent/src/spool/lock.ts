@@ -5,10 +5,11 @@
  */
 import { closeSync, constants, linkSync, openSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { EXIT, OperationalFailure, codeOf } from '@tidemark/service';
+import { EXIT, OperationalFailure, codeOf, readForeignFile } from '@tidemark/service';
 
 const FILE = 'agent.pid';
 const HELD_FILE = 'agent.lock';
+const HOLDER_BYTES_MAX = 1_024;
 /** UV_FS_O_EXLOCK of libuv on Windows: nobody else can open the file until it is closed, which the end of the process does too. */
 const OPEN_ALONE = 0x1000_0000;
 /** Somebody who only looks has the file open for a moment. */
@@ -90,7 +91,7 @@ function pidIn(text: string): number | undefined {
 
 function readHolder(path: string): string {
   try {
-    return readFileSync(path, 'utf8');
+    return readForeignFile(path, HOLDER_BYTES_MAX);
   } catch {
     return '';
   }

@@ -1,5 +1,5 @@
-/** Files that must be whole or absent, and secrets that only their owner may read. */
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, renameSync, writeSync } from 'node:fs';
+/** Files that must be whole or absent, secrets that only their owner may read, and files of another user's directory. */
+import { chmodSync, closeSync, constants, fstatSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { EXIT, OperationalFailure, codeOf } from './failure.ts';
 
@@ -15,6 +15,22 @@ export function writeFileAtomically(path: string, content: string, mode = 0o600)
   }
   chmodSync(temporary, mode);
   renameSync(temporary, path);
+}
+
+/**
+ * The text of an ordinary file in a directory of somebody who is not trusted (root reads what the service's user wrote): no link is
+ * followed, no pipe waited for, and nothing larger than `bytesMax` read. Throws what stands against it.
+ */
+export function readForeignFile(path: string, bytesMax: number): string {
+  // Windows has neither flag; there they count as nothing.
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  try {
+    const stat = fstatSync(fd);
+    if (!stat.isFile() || stat.size > bytesMax) throw new Error(`${path} is no ordinary file of at most ${bytesMax} bytes`);
+    return readFileSync(fd, 'utf8');
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Makes sure of a private directory this process can write to, or fails with a sentence that says what to do. */
