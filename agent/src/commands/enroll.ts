@@ -9,7 +9,7 @@ import { looksLikeEnrolment, parseEnrolment, type EnrollAnswer, type EnrolmentSt
 import { EXIT, OperationalFailure } from '@tidemark/service';
 import { agentConfig, readToken, type AgentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
 import { applicantOf } from '../enrolment/applicant.ts';
-import { enrol, pinAuthority, Refusal } from '../enrolment/enrol.ts';
+import { enrol, pinAuthority, Refusal, refuseUnpinned } from '../enrolment/enrol.ts';
 import type { Patience } from '../enrolment/exchange.ts';
 import { readMove } from '../enrolment/moved.ts';
 import { keepSecret, makeSecret, writeSecret } from '../enrolment/secret.ts';
@@ -48,10 +48,10 @@ export async function enroll(values: AgentOptionValues, flags: EnrollFlags, cont
   const given = flags.tokenFile === undefined ? undefined : tokenIn(flags.tokenFile);
   const string = typeof given === 'object' ? given : undefined;
   const server = serverOf(config, string);
+  refuseUnpinned(server, string);
   const caFile = await trusted(config, server, string, context.file, patience);
-  // A credential that a person was given for this node is its secret.
-  if (typeof given === 'string') writeSecret(secretFile, given);
-  const kept = keepSecret(secretFile);
+  // A credential that a person was given for this node is its secret, once the collector knows it: the one before may be the right one.
+  const kept = typeof given === 'string' ? { secret: given, made: false } : keepSecret(secretFile);
   const asking = { server, route: { ...config.route, caFile }, applicant: await applicantOf(config, context), string, patience };
   let { made } = kept;
   const answer = await enrol({ ...asking, secret: kept.secret, known: !made }).catch(async (error: unknown) => {
@@ -64,6 +64,7 @@ export async function enroll(values: AgentOptionValues, flags: EnrollFlags, cont
     made = true;
     return fresh;
   });
+  if (typeof given === 'string') writeSecret(secretFile, given);
   if (flags.tokenFile !== undefined && flags.tokenFile !== secretFile) rmSync(flags.tokenFile, { force: true });
   return flags.json === true ? `${JSON.stringify(asJson(answer))}\n` : page(answer, server, secretFile, made);
 }

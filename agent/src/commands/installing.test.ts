@@ -12,6 +12,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { loadOptions, OperationalFailure } from '@tidemark/service';
@@ -22,6 +24,7 @@ import type { AgentStatus } from '../status.ts';
 import { checkConfig } from './check-config.ts';
 import { configure, type ConfigureFlags } from './configure.ts';
 import { confirm, type ConfirmFlags } from './confirm.ts';
+import { enroll } from './enroll.ts';
 
 const SURROUNDINGS = { environment: {}, platform: process.platform, uid: 0 } as const;
 let directory: string;
@@ -323,7 +326,7 @@ or all at once, as root: tidemark-agent postgres adopt
   test('names from outside cannot move the cursor', async () => {
     const evil = '\u001b[2J\u001b]0;x\u0007\u202edb\nroot';
     running({
-      uplink: { ...UPLINK, node: { name: evil, state: 'approved', site: evil } },
+      uplink: { ...UPLINK, node: { name: evil, state: 'approved', site: evil }, server: evil },
       postgres: [{ instance: evil, up: true, role: evil, version: null, detail: evil }],
       discovered: [{ address: evil, how: 'socket', watched: false, command: evil }],
     });
@@ -340,5 +343,41 @@ or all at once, as root: tidemark-agent postgres adopt
       },
     });
     expect((await said()).output.replaceAll('\n', '')).not.toMatch(/\p{Cc}|\p{Cf}/u);
+  });
+});
+
+describe('enroll', () => {
+  test('a credential that the collector does not know takes the place of no other', async () => {
+    const secretFile = join(directory, 'agent.token');
+    const tokenFile = join(directory, 'given');
+    writeFileSync(secretFile, 'tma_the-one-that-works\n');
+    writeFileSync(tokenFile, 'tma_mistyped\n');
+    const problem = { type: 'urn:tidemark:problem:node_revoked', code: 'node_revoked', title: 'x', detail: 'No.' };
+    const collector = createServer((request, response) => {
+      request.resume();
+      response.writeHead(request.headers.authorization === 'Bearer tma_known' ? 200 : 403, { 'content-type': 'application/json' });
+      const node = { state: 'approved', node: { name: 'db', site: '' }, machineCode: '', reason: null, approveCommand: '', consoleUrl: '' };
+      response.end(JSON.stringify(request.headers.authorization === 'Bearer tma_known' ? node : problem));
+    });
+    await new Promise<void>((resolve) => collector.listen(0, '127.0.0.1', resolve));
+    const { port } = collector.address() as AddressInfo;
+    const { values } = loadOptions('test', AGENT_OPTIONS, {
+      flags: { dataDir: directory, server: `http://127.0.0.1:${port}` },
+      environment: {},
+    });
+    const asked = (): Promise<string> =>
+      enroll(values, { secretFile, tokenFile }, { version: '1', surroundings: SURROUNDINGS, file: undefined, random: () => 0 });
+    try {
+      await expect(asked()).rejects.toThrow(OperationalFailure);
+      expect(readFileSync(secretFile, 'utf8')).toBe('tma_the-one-that-works\n');
+      expect(readFileSync(tokenFile, 'utf8')).toBe('tma_mistyped\n');
+      writeFileSync(tokenFile, 'tma_known\n');
+      expect(await asked()).toContain('"db" is a node');
+      expect(readFileSync(secretFile, 'utf8')).toBe('tma_known\n');
+      expect(readdirSync(directory)).toEqual(['agent.token']);
+    } finally {
+      collector.closeAllConnections();
+      await new Promise((resolve) => collector.close(resolve));
+    }
   });
 });

@@ -78,6 +78,18 @@ export function fingerprintFor(server: URL, string: EnrolmentString | undefined)
   return server.protocol === 'https:' ? string?.fingerprint : undefined;
 }
 
+/**
+ * Throws an OperationalFailure when a string names an authority and the collector would be reached without TLS: its token would go
+ * to whoever answers there.
+ */
+export function refuseUnpinned(server: URL, string: EnrolmentString | undefined): void {
+  if (string?.fingerprint === undefined || server.protocol === 'https:') return;
+  throw new OperationalFailure(
+    `The enrolment string is for ${string.url} and says whom to trust there; the configured server is ${server.href}, which is not encrypted. Set server to ${string.url}, or make a string for the other: tidemark-collector enroll --url ${server.href}`,
+    EXIT.configuration,
+  );
+}
+
 /** Throws an OperationalFailure when the file cannot be written. */
 export function keepAuthority(file: string, pem: string): void {
   try {

@@ -381,6 +381,17 @@ describe('as what the running agent reports', () => {
     expect(member({ tokenFile, server: 'http://c:5000' }).route.caFile).toBeUndefined();
   });
 
+  test('a string that pins an authority is not spent where nothing is encrypted', () => {
+    const tokenFile = join(directory, 'string');
+    writeFileSync(tokenFile, formatEnrolment({ token: TOKEN, fingerprint, url: 'https://c:5000' }));
+    expect(() => member({ server: 'http://c:5000', tokenFile })).toThrow(
+      'The enrolment string is for https://c:5000 and says whom to trust there; the configured server is http://c:5000/, which is not encrypted. Set server to https://c:5000,',
+    );
+    expect(existsSync(tokenFile)).toBe(true);
+    writeFileSync(tokenFile, formatEnrolment({ token: TOKEN, fingerprint: undefined, url: 'https://c:5000' }));
+    expect(member({ server: 'http://c:5000', tokenFile }).server.href).toBe('http://c:5000/');
+  });
+
   test('a move is followed, unless a person says otherwise', () => {
     keepMove(directory, { from: 'http://c:5000/', to: 'https://new/' });
     expect(member({ server: 'http://c:5000' }).server.href).toBe('https://new/');

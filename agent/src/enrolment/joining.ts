@@ -10,7 +10,7 @@ import { readToken, type AgentConfig } from '../config.ts';
 import type { Route } from '../uplink/connections.ts';
 import type { Joined, Joining } from '../uplink/join.ts';
 import { fetchAuthority, hasAuthority } from './authority.ts';
-import { fingerprintFor, keepAuthority, type Applicant } from './enrol.ts';
+import { fingerprintFor, keepAuthority, refuseUnpinned, type Applicant } from './enrol.ts';
 import { askOnce, type Asked } from './exchange.ts';
 import { keepMove, readMove } from './moved.ts';
 import { hashOf, keepSecret, makeSecret, writeSecret } from './secret.ts';
@@ -48,6 +48,7 @@ export function membershipOf({ config, applicant, log }: MembershipOptions): Mem
   const secretFile = own ? ownFile : tokenFile;
   const { made } = own ? keepSecret(secretFile) : { made: false };
   const server = serverOf(config, string);
+  refuseUnpinned(server, string);
   const caFile = caFileOf(config, server, string);
   const route = { ...config.route, caFile };
   const ask = async (at: URL, connections: Parameters<Joining['ask']>[1]): Promise<Joined> => {
