@@ -578,6 +578,11 @@ roll_back() {
 # An installation that a power cut ended: what came of it is kept when it is healthy, and undone when it is not.
 settle_former() {
   [ -f "$WAY_BACK/complete" ] || return 0
+  if [ -z "$(cat "$WAY_BACK/current")" ]; then
+    warn 'An earlier installation, the first, was cut off; this one begins anew.'
+    rm -rf "$WAY_BACK"
+    return
+  fi
   warn 'An earlier installation was cut off.'
   was_running=yes
   if [ $running = yes ] && "$OPT/current/bin/tidemark-collector" wait --config "$CONFIG" --timeout 30 2>/dev/null; then

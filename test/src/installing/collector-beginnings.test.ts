@@ -79,6 +79,18 @@ describe.sequential('other beginnings', () => {
     expect(left).toBe('');
   });
 
+  test('a first installation that was killed is begun anew', async () => {
+    // What is there right after it has noted the way back, which is to nothing.
+    const way = '/opt/tidemark-collector/.way-back';
+    await machine.run(`mkdir -p ${way} && echo >${way}/current && touch ${way}/backup ${way}/complete`);
+    const { code, stderr } = await install(V1, '--listen', '0.0.0.0:5066');
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain('An earlier installation, the first, was cut off; this one begins anew.');
+    expect((await machine.run('tidemark-collector health --listen :5066')).stdout).toContain('healthy');
+    expect((await machine.run(`ls ${way}`)).code).not.toBe(0);
+    expect((await install(V1, '--uninstall', '--purge')).code).toBe(0);
+  });
+
   test('an environment of the caller is not the collector’s', async () => {
     const { code, stdout } = await machine.run(`${V1}/collector-install-linux.sh --dry-run`, {
       TIDEMARK_LISTEN: '127.0.0.1:1',
