@@ -67,11 +67,18 @@ function helpOf(command) {
   return text.trimEnd();
 }
 
+/** The names of the agent's commands that do something, as its help lists them. */
+function agentCommands(above = []) {
+  const listed = agentHelpOf(above.join(' ')).split('\nCommands:\n')[1] ?? '';
+  const names = [...listed.split('\n\n')[0].matchAll(/^ {2}([a-z][a-z-]*)/gm)].map(([, name]) => name).filter((name) => name !== 'help');
+  return names.length === 0 ? [above.join(' ')] : names.flatMap((name) => agentCommands([...above, name]));
+}
+
 /** The agent's command line exists in its main file alone, so it is asked. */
 function agentHelpOf(name) {
   const environment = { ...process.env, NO_COLOR: '1' };
   delete environment.FORCE_COLOR;
-  return execFileSync(process.execPath, [path('agent/dist/main.js'), ...name.split(' '), '--help'], {
+  return execFileSync(process.execPath, [path('agent/dist/main.js'), ...name.split(' ').filter((word) => word !== ''), '--help'], {
     encoding: 'utf8',
     env: environment,
   }).trimEnd();
@@ -80,7 +87,9 @@ function agentHelpOf(name) {
 /** Those that do something, each with its whole name. */
 function commandsOf(command, name = command.name()) {
   const below = command.commands.filter((one) => one.name() !== 'help');
-  return below.length === 0 ? [{ name, command }] : below.flatMap((one) => commandsOf(one, `${name} ${one.name()}`));
+  // A command that does something by itself has options of its own, and may have others below it.
+  const itself = below.length === 0 || command.options.length > 0 ? [{ name, command }] : [];
+  return [...(command.parent === null ? [] : itself), ...below.flatMap((one) => commandsOf(one, `${name} ${one.name()}`))];
 }
 
 const helpSection = (name, help) => `### ${code(name)}\n\n\`\`\`text\n${help}\n\`\`\``;
@@ -95,7 +104,29 @@ const EXIT_MEANINGS = {
   alreadyRunning: 'another one runs on this data directory',
   databaseNewer: 'the database was made by another, newer version',
   configuration: 'the configuration has mistakes; each is named with its place',
+  software: 'a migration of the database failed and was undone',
+  unsupportedSystem: 'this system is not supported, a tool is missing, or the runtime does not run here',
+  glibcTooOld: 'the C library is older than glibc 2.28, or is musl',
+  noRoom: 'there is not enough room',
+  noRights: 'this needs root, or the file system cannot be written',
+  downloadFailed: 'the download failed',
+  checksumWrong: 'a wrong checksum',
+  signatureWrong: 'a wrong signature, or another key than the one that is remembered',
+  nameUnknown: "the collector's name is unknown to DNS",
+  connectionRefused: 'no connection to the collector (TCP)',
+  tlsFailed: 'TLS to the collector failed',
+  notACollector: 'what answers there is not a Tidemark collector (HTTP)',
+  serviceNotStarted: 'the service did not start',
+  notConfirmed: 'the collector has not confirmed a report in time; the agent goes on trying',
+  rolledBack: 'the new version did not work, the version before was put back',
+  credentialRejected: 'the collector rejects the enrolment string or the secret',
+  installationUnderWay: 'another installation is under way',
 };
+
+function meaningOf(name) {
+  if (EXIT_MEANINGS[name] === undefined) throw new Error(`the exit code ${name} has no meaning here`);
+  return EXIT_MEANINGS[name];
+}
 
 function configurationPage() {
   const nothing = () => {};
@@ -118,14 +149,13 @@ what is in force, and where each value comes from.`,
       ['code', 'meaning'],
       Object.entries(EXIT)
         .toSorted(([, a], [, b]) => a - b)
-        .map(([name, value]) => [value, EXIT_MEANINGS[name]]),
+        .map(([name, value]) => [value, meaningOf(name)]),
     ),
+    'Codes from 10 to 34 are those of installing and enrolling; [more on them](installer.md#exit-codes).',
     "## The collector's commands",
     ...commandsOf(program).map(({ name, command }) => helpSection(name, helpOf(command))),
     "## The agent's commands",
-    ...['run', 'collect', 'status', 'check replication', 'postgres setup'].map((name) =>
-      helpSection(`tidemark-agent ${name}`, agentHelpOf(name)),
-    ),
+    ...agentCommands().map((name) => helpSection(`tidemark-agent ${name}`, agentHelpOf(name))),
   );
 }
 

@@ -387,9 +387,11 @@ read_token() {
   [ -n "$token_file" ] || return 0
   [ -f "$token_file" ] || refuse $EXIT_USAGE "There is no file $token_file: put the enrolment string into it, or name the right one with --token-file."
   [ -r "$token_file" ] || [ $dry_run = yes ] || refuse $EXIT_NO_RIGHTS "The file $token_file cannot be read."
-  token_url='' token_pin=''
+  token_url='' token_pin='' carriage_return=$(printf '\r')
   # By the shell's own means: another program would show it on its command line.
   while read -r line || [ -n "$line" ]; do
+    # Of a file that came from Windows.
+    line=${line%"$carriage_return"}
     case $line in
       tme1.*.*@http*)
         enrolment=yes token_url=${line#*@} token_pin=${line%%@*}
@@ -468,7 +470,10 @@ fetch_once() {
   http_status=$(sed -n 's/^[[:space:]]*HTTP\/[0-9.]* \([0-9][0-9][0-9]\).*/\1/p' "$headers" "$errors" | tail -n 1)
   [ -n "$http_status" ] || http_status=$(sed -n 's/.*server returned error: HTTP\/[0-9.]* \([0-9]*\).*/\1/p' "$errors" | tail -n 1)
   retry_after=$(tr -d '\r' <"$headers" | sed -n 's/^[[:space:]]*[Rr]etry-[Aa]fter: *\([0-9][0-9]*\)$/\1/p' | tail -n 1)
-  fetch_words=$(grep -v '^  ' "$errors" | tail -n 1 | sed 's/^curl: ([0-9]*) //;s/^wget: //')
+  # curl says the reason first, and then where it explains it.
+  fetch_words=$(sed -n 's/^curl: ([0-9]*) //p' "$errors" | head -n 1)
+  [ -n "$fetch_words" ] || fetch_words=$(grep -v '^  ' "$errors" | tail -n 1 | sed 's/^wget: //')
+  fetch_words=$(printf '%s' "$fetch_words" | plain)
 }
 
 fetch_with_curl() {
@@ -560,8 +565,11 @@ bytes_of() { if [ -f "$1" ]; then wc -c <"$1" | tr -d ' '; else echo 0; fi; }
 progress() {
   [ $fetcher = curl ] || return 0
   detail=$(curl --silent --max-time 10 ${trust:+--cacert "$trust"} "$1" 2>/dev/null | sed -n 's/.*"detail" *: *"\([^"\\]*\)".*/\1/p')
-  [ -z "$detail" ] || printf ' (%s)' "$detail"
+  [ -z "$detail" ] || printf ' (%s)' "$detail" | plain
 }
+
+# Of what strangers say nothing reaches the terminal that would move its cursor.
+plain() { tr -d '\000-\010\013-\037\177'; }
 
 sha256() {
   if has sha256sum; then
@@ -801,11 +809,16 @@ keep_copies() {
   for file in "$ETC/agent.yaml" "$ETC/ca.pem" "$ETC/agent.token" "$OPT/bin/tidemark-agent" "$OPT/downloads-key" "$(service_file)"; do
     [ ! -f "$file" ] || must cp -p "$file" "$staging/before/$(printf '%s' "$file" | tr / _)"
   done
+  for file in "$ETC"/postgres-*.password; do printf '%s\n' "$file"; done >"$staging/before/passwords" || no_room
+  # Last: with it the copies are whole.
+  [ -z "$installed" ] || printf '%s\n' "$old_target" >"$staging/before/target" || no_room
 }
 
+# put_back [DIRECTORY]: of the copies that keep_copies made.
 put_back() {
+  copies=${1:-$staging/before}
   for file in "$ETC/agent.yaml" "$ETC/ca.pem" "$ETC/agent.token" "$OPT/bin/tidemark-agent" "$OPT/downloads-key" "$(service_file)"; do
-    copy=$staging/before/$(printf '%s' "$file" | tr / _)
+    copy=$copies/$(printf '%s' "$file" | tr / _)
     if [ -f "$copy" ]; then
       cmp -s "$copy" "$file" || cp -p "$copy" "$file"
     else
@@ -1162,7 +1175,8 @@ undo_files() {
   [ -z "$installed" ] || return 0
   rm -rf "${OPT:?}/versions" "$OPT/runtimes" "${OPT:?}/bin" "$OPT/current" "$OPT/downloads-key"
   [ ! -L "$COMMAND" ] || rm -f "$COMMAND"
-  rm -f "$ETC"/postgres-*.password
+  # Those of an earlier installation stay, as its configuration does.
+  for file in "$ETC"/postgres-*.password; do grep -qxF -e "$file" "$staging/before/passwords" || rm -f "$file"; done
   rmdir "$STATE" /var/lib/tidemark "$ETC" 2>/dev/null
   [ -z "$made_user" ] || remove_user
 }
@@ -1263,12 +1277,12 @@ prune() {
 install() {
   begun=$(date +%s)
   check_system
+  [ $dry_run = yes ] || { take_lock && heal; }
   look_around
   read_token
   choose_server
   choose_fetcher
   [ $dry_run = no ] || { dry_install && return; }
-  take_lock
   make_staging
   step "Reaching $target"
   pause_max_s=2
@@ -1293,6 +1307,32 @@ install() {
   finish
 }
 
+# An upgrade that was killed before it was proven, by kill -9 or a power cut, is no version to go back to: what was before it is.
+heal() {
+  for left in "$OPT"/.staging-*/before/target; do
+    [ -f "$left" ] || continue
+    old_target=$(cat "$left")
+    [ -f "$OPT/$old_target/tidemark-agent.cjs" ] || continue
+    runtime=$OPT/runtimes/$(cat "$OPT/$old_target/NODE")/node
+    warn "An earlier run of this was cut off before the collector had confirmed a report. First what was before it is put back ($old_target)."
+    # A secret that was made since is the one that the collector knows.
+    [ ! -f "$ETC/agent.token" ] || must cp -p "$ETC/agent.token" "${left%/target}/$(printf '%s' "$ETC/agent.token" | tr / _)"
+    # Interrupted here, it is done again by the next run: the copies are not this one's to remove.
+    put_back "${left%/target}"
+    must_point "$old_target"
+    [ "$init" != systemd ] || systemctl daemon-reload
+    # One that falls again and again is started from there by itself.
+    if service_runs; then restart_service; fi
+    rm -f "$left"
+  done
+}
+
+# From here on there is nothing to go back from.
+proven() {
+  stage=proven
+  rm -f "$staging/before/target"
+}
+
 make_staging() {
   [ -d "$OPT" ] || made_opt=yes
   must mkdir -p "$OPT"
@@ -1304,14 +1344,14 @@ make_staging() {
 
 finish() {
   if [ $start = no ]; then
-    stage=proven
+    proven
     [ ! -f "$staging/enrolled" ] || cat "$staging/enrolled"
     say "Installed version $TIDEMARK_VERSION and not started, as asked: nothing is reported yet. To start it: $(start_words)"
     return
   fi
   enable_service
   start_and_prove
-  stage=proven
+  proven
   prune
   cat "$staging/confirmed"
   if [ "$state" = pending ]; then
@@ -1403,12 +1443,23 @@ remove_user() {
 
 DOWNLOADS=/documentation/downloads
 
+# What the caller's environment says about Node.js or Tidemark is not what the service will hear.
+forget_environment() {
+  for name in $(env | sed -n 's/^\(NODE_[A-Z_]*\)=.*/\1/p;s/^\(TIDEMARK_[A-Z_]*\)=.*/\1/p'); do
+    case $name in
+      TIDEMARK_CONFIRM_SECONDS | TIDEMARK_URL | TIDEMARK_KEY | TIDEMARK_RUNTIMES | TIDEMARK_FINGERPRINT | TIDEMARK_VERSION | TIDEMARK_NODE) ;;
+      *) unset "$name" ;;
+    esac
+  done
+}
+
 main() {
   set -u
   umask 022
   LC_ALL=C
   export LC_ALL
   PATH=$PATH:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+  forget_environment
   stage='' staging='' made_opt='' made_user='' child='' lock_held=no
   exec </dev/null
   read_options "$@"

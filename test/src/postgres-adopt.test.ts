@@ -50,12 +50,8 @@ const only =
       },
     ]);
 
-async function adopt(
-  instance: PostgresInstance,
-  flags: { yes?: boolean; owner?: string } = { yes: true, owner: AGENT_USER },
-  postgres: Values['postgres'] = [],
-): Promise<{ state: string; detail: string; command: string }[]> {
-  const values = {
+function valuesWith(postgres: Values['postgres']): Values {
+  return {
     interval: 15,
     tag: {},
     postgres,
@@ -64,9 +60,21 @@ async function adopt(
     spoolHours: 1,
     logLevel: 'info',
     logFormat: 'auto',
-  } as unknown;
+  } as unknown as Values;
+}
+
+test('where there is no server, none is said to be watched', async () => {
+  const context = { surroundings: SURROUNDINGS, file, discover: () => Promise.resolve([]) };
+  expect(await postgresAdopt(valuesWith([]), { yes: true }, context)).toMatch(/^No PostgreSQL server was found on this machine/);
+});
+
+async function adopt(
+  instance: PostgresInstance,
+  flags: { yes?: boolean; owner?: string } = { yes: true, owner: AGENT_USER },
+  postgres: Values['postgres'] = [],
+): Promise<{ state: string; detail: string; command: string }[]> {
   const output = await postgresAdopt(
-    values as Values,
+    valuesWith(postgres),
     { ...flags, json: true },
     { surroundings: SURROUNDINGS, file, discover: only(instance) },
   );

@@ -206,6 +206,27 @@ describe('documents', () => {
     expect(wrong).toEqual([]);
   });
 
+  test('every command that they or an installer name exists', () => {
+    const known = [...read('docs/reference/configuration.md').matchAll(/^### `(tidemark-(?:collector|agent) [a-z -]+)`$/gm)].map(
+      (m) => m[1]!,
+    );
+    const groups = new Set(known.filter((one) => one.split(' ').length === 3).map((one) => one.split(' ').slice(0, 2).join(' ')));
+    const files = [...documents, ...tracked.filter((file) => /^installers\/.*\.(sh|ps1)$/.test(file))].filter(
+      (file) => file !== 'docs/reference/configuration.md' && !file.startsWith('docs/decisions/'),
+    );
+    const wrong = files.flatMap((file) =>
+      [...read(file).matchAll(/\b(tidemark-(?:collector|agent)) ([a-z][a-z-]+)(?: ([a-z][a-z-]+))?/g)]
+        // In prose any word may follow a program's name, and that of a command; not that of a group of commands.
+        .map(([, program, first, second]) => ({ group: `${program!} ${first!}`, second }))
+        .filter(
+          ({ group, second }) =>
+            second !== undefined && groups.has(group) && !known.includes(group) && !known.includes(`${group} ${second}`),
+        )
+        .map(({ group, second }) => `${file} names ${group} ${second!}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
   test('decision records are numbered without gaps', () => {
     const numbers = documents
       .filter((file) => /^docs\/decisions\/\d{4}-/.test(file))

@@ -62,7 +62,8 @@ export async function postgresAdopt(values: AgentOptionValues, flags: AdoptFlags
   const { postgres } = agentConfig(values, surroundings);
   const watched = targetsOf(postgres).map(({ reachedAt }) => reachedAt);
   const machine = new Machine(hostname(), systemClock);
-  const servers = notWatched(await discover({ platform: surroundings.platform }), watched, (host) => machine.isHere(host));
+  const found = await discover({ platform: surroundings.platform });
+  const servers = notWatched(found, watched, (host) => machine.isHere(host));
   const outcomes: Outcome[] = [];
   for (const server of servers) outcomes.push(await adopt(server, flags, context));
   const entries = withNames(
@@ -72,6 +73,7 @@ export async function postgresAdopt(values: AgentOptionValues, flags: AdoptFlags
   if (entries.length > 0) changeConfig({ file, flags: {}, set: { postgres: entries } });
   if (flags.json === true)
     return `${JSON.stringify({ file, servers: outcomes.map(({ address, state, detail, command }) => ({ address, state, detail, command })) })}\n`;
+  if (found.length === 0) return 'No PostgreSQL server was found on this machine. One on another machine: --postgres URL.\n';
   return page(outcomes, file, entries.length);
 }
 

@@ -59,6 +59,7 @@ describe('enroll', () => {
     expect(made.err).toContain(
       `sudo ./agent-install-linux.sh --server ${address} --hostname "$(hostname)" --interval 60 --token-file ./enrolment-token`,
     );
+    expect(made.err, 'it is a guess, and said to be one').toContain('--url URL');
     expect(made.err).toContain(`-Server '${address}' -HostName $env:COMPUTERNAME -Interval 60 -TokenFile `);
     const machine = new Machine();
     expect(await enroll(machine, 'db1', parsed.token)).toMatchObject({ state: 'approved', node: { name: 'db1', site: 'hamburg' } });
@@ -86,6 +87,7 @@ describe('enroll', () => {
     expect(await run('enroll', 'revoke', '1')).toEqual({ code: 0, out: '', err: 'The enrolment token 1 is worth nothing from now on.\n' });
     expect((await enroll(new Machine(), 'n', parseEnrolment(string)!.token)).code).toBe('enrollment_token_revoked');
     expect(await run('enroll', 'revoke', '9')).toMatchObject({ code: 1, err: expect.stringContaining('[enrollment_unknown]') as string });
+    expect((await run('enroll', '--url', 'http://10.0.0.1:5000')).err).not.toContain('--url URL');
   });
 
   test.each([

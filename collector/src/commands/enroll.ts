@@ -56,9 +56,13 @@ Examples:
       if (flags.json) return out(`${JSON.stringify({ enrollment: made.enrollment, string, commands }, undefined, 2)}\n`);
       out(`${string}\n`);
       const { uses, id } = made.enrollment;
+      const guessed =
+        flags.url === undefined && new URL(address).hostname === context.hostname
+          ? `\nThe machines must know the collector as ${context.hostname}, which is what this machine calls itself. Another address: --url URL, or publicUrl in the configuration for good.\n`
+          : '';
       return err(`
 This lets ${uses === 1 ? 'one machine' : `${uses} machines`} in, for ${durationText(body.ttlSeconds * 1_000)}. It is shown this once (to end it: tidemark-collector enroll revoke ${id}).
-
+${guessed}
 Linux:
 ${indented(commands.linux)}
 

@@ -74,7 +74,8 @@ export function nodeCommands(program: Command, context: FleetCommandsContext, co
       const { client } = connect(command);
       const list = await client.call<NodeList>('GET', '/api/telemetry/nodes');
       if (options.json) return out(`${JSON.stringify(list, undefined, 2)}\n`);
-      if (list.nodes.length === 0) return err('There are no nodes yet: tidemark-collector nodes add NAME\n');
+      if (list.nodes.length === 0)
+        return err('There are no nodes yet. What to run on the first machine is said by: tidemark-collector enroll\n');
       const rows = list.nodes.map((n) => [
         n.name,
         n.state,

@@ -91,7 +91,7 @@ const curl = (ownAuthority: boolean): string => (ownAuthority ? 'curl --cacert t
 function windowsDownload(name: string, address: string, ownAuthority: boolean): string {
   const url = `${address}/documentation/downloads/${name}`;
   if (ownAuthority) return `curl.exe --ssl-no-revoke --cacert tidemark-ca.pem -o ${name} ${url}`;
-  return `Invoke-WebRequest -Uri "${url}" \`\n  -OutFile ${name}`;
+  return `Invoke-WebRequest -UseBasicParsing -Uri "${url}" \`\n  -OutFile ${name}`;
 }
 
 function trustFirst(address: string, fingerprint: string): string {

@@ -49,6 +49,31 @@ function* allFacts(): Generator<EnrolmentFacts> {
 const possible = ({ state }: EnrolmentNode, standing: KnownSecret['standing']): boolean =>
   standing === 'asks' ? state !== 'retired' : state !== 'pending' || standing !== 'active';
 
+/** What the machine's person reads first. */
+const REASONS: readonly (readonly [TokenVerdict, string])[] = [
+  ['unknown', 'is not known here'],
+  ['expired', 'has expired'],
+  ['used-up', 'is used up'],
+  ['revoked', 'was revoked'],
+];
+
+test.each(REASONS)('of a token that is %s it is said that it %s', (token, words) => {
+  const facts = {
+    name: 'n',
+    machine: MINE,
+    policy: 'approve',
+    token,
+    named: undefined,
+    known: undefined,
+    bearer: undefined,
+    pendingCount: 0,
+  } as const;
+  expect(decideEnrolment(facts)).toMatchObject({
+    kind: 'refuse',
+    detail: expect.stringContaining(`The enrolment token ${words}`) as string,
+  });
+});
+
 const GETS_IN: ReadonlySet<EnrolmentDecision['kind']> = new Set(['add', 'take', 'change', 'already']);
 const all = [...allFacts()].map((facts) => ({ facts, decision: decideEnrolment(facts) }));
 

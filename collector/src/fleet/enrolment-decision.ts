@@ -61,14 +61,20 @@ const refuse = (code: ProblemCode, detail: string): EnrolmentDecision => ({ kind
 const TOKEN_REFUSALS: Readonly<Record<Exclude<TokenVerdict, 'absent' | 'valid'>, EnrolmentDecision>> = {
   unknown: refuse(
     'enrollment_token_unknown',
-    'Was it made by another collector, cut, or deleted after a month? Make a new one on this collector: tidemark-collector enroll',
+    'The enrolment token is not known here: was it made by another collector, cut, or deleted after a month? Make a new one on this collector: tidemark-collector enroll',
   ),
-  expired: refuse('enrollment_token_expired', 'Make a new enrolment token on the collector: tidemark-collector enroll'),
+  expired: refuse(
+    'enrollment_token_expired',
+    'The enrolment token has expired. Make a new one on the collector: tidemark-collector enroll',
+  ),
   'used-up': refuse(
     'enrollment_token_used_up',
-    'Make a new enrolment token on the collector (--uses N for several machines): tidemark-collector enroll',
+    'The enrolment token is used up. Make a new one on the collector (--uses N for several machines): tidemark-collector enroll',
   ),
-  revoked: refuse('enrollment_token_revoked', 'Make a new enrolment token on the collector: tidemark-collector enroll'),
+  revoked: refuse(
+    'enrollment_token_revoked',
+    'The enrolment token was revoked. Make a new one on the collector: tidemark-collector enroll',
+  ),
 };
 
 export function decideEnrolment(facts: EnrolmentFacts): EnrolmentDecision {

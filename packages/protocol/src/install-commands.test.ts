@@ -47,7 +47,7 @@ describe('with an authority of the collector’s own', () => {
   function paste(
     fingerprintOf: (pem: string) => string,
     how: 'as an argument' | 'from the terminal' = 'as an argument',
-  ): { asked: string[]; failed: boolean } {
+  ): { asked: string[]; said: string; failed: boolean } {
     const directory = mkdtempSync(join(tmpdir(), 'tidemark-paste-'));
     onTestFinished(() => rmSync(directory, { recursive: true, force: true }));
     const inside = (name: string): string => join(directory, name);
@@ -85,23 +85,26 @@ describe('with an authority of the collector’s own', () => {
       'db1',
     );
     let failed = false;
+    let said = '';
     try {
       // bash reads a pipe as it reads a terminal: no further than it has understood.
       const [shell, argv, input] =
         how === 'as an argument' ? (['/bin/sh', ['-c', linux], 'tme1.x\n'] as const) : (['bash', ['-s'], `${linux}\ntme1.x\n`] as const);
-      execFileSync(shell, argv, {
+      said = execFileSync(shell, argv, {
+        encoding: 'utf8',
         cwd: directory,
         env: { PATH: `${directory}:/usr/bin:/bin` },
         input,
-        stdio: ['pipe', 'ignore', 'ignore'],
+        stdio: ['pipe', 'pipe', 'ignore'],
       });
       expect(readFileSync(inside('enrolment-token'), 'utf8')).toBe('tme1.x\n');
       expect(statSync(inside('enrolment-token')).mode & 0o777).toBe(0o600);
     } catch (error) {
       if (!(error instanceof Error && 'status' in error)) throw error;
       failed = true;
+      said = (error as { stdout?: string }).stdout ?? '';
     }
-    return { asked: readFileSync(inside('asked'), 'utf8').trim().split('\n'), failed };
+    return { asked: readFileSync(inside('asked'), 'utf8').trim().split('\n'), said, failed };
   }
 
   test('the script is fetched over a connection that the fingerprint vouches for', () => {
@@ -120,8 +123,9 @@ describe('with an authority of the collector’s own', () => {
   });
 
   test('with another certificate nothing is fetched and nothing is run', () => {
-    const { asked, failed } = paste(() => 'ab'.repeat(32));
+    const { asked, said, failed } = paste(() => 'ab'.repeat(32));
     expect(failed).toBe(true);
+    expect(said).toContain('This is not the collector that made the enrolment string.');
     expect(asked).toEqual(['curl -fsSko tidemark-ca.pem https://watch.example/tidemark/documentation/downloads/ca.pem']);
   });
 });

@@ -49,7 +49,7 @@ function linuxCommands(url: string, hasToken: boolean, fingerprint: string | und
       ? [`curl -fsSo agent-install-linux.sh ${script}`]
       : [
           `curl -fsSko tidemark-ca.pem ${shellWord(`${downloads}/ca.pem`)}`,
-          `openssl x509 -in tidemark-ca.pem -outform der | sha256sum | grep -q ^${fingerprint}`,
+          `{ openssl x509 -in tidemark-ca.pem -outform der | sha256sum | grep -q ^${fingerprint} || { echo 'This is not the collector that made the enrolment string.'; false; }; }`,
           `curl -fsSo agent-install-linux.sh --cacert tidemark-ca.pem ${script}`,
         ]),
     'chmod +x agent-install-linux.sh',

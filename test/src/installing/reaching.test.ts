@@ -219,5 +219,10 @@ describe.skipIf(!isRoot)('HTTPS, from a collector that is its own authority', ()
     const wrong = await machine.run('sh /srv/agent-install-linux.sh --ca-file /srv/no.pem');
     expect(wrong).toMatchObject({ code: EXIT.usage });
     expect(wrong.stderr).toContain('holds no certificate as PEM');
+    const anothers = await machine.run('sh /srv/agent-install-linux.sh --ca-file /etc/ssl/certs/ISRG_Root_X1.pem');
+    expect(anothers).toMatchObject({ code: EXIT.tlsFailed });
+    expect(anothers.stderr, 'the reason, and not where curl explains it').toMatch(
+      /does not prove who it is \(SSL certificate problem: [^)]*\)\. Give/,
+    );
   });
 });

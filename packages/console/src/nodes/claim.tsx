@@ -105,7 +105,7 @@ export function ClaimLine({
             <bdi>{node.name}</bdi>
           </p>
           <p>
-            Compare the code: the installer on the machine shows <code>{claim.machineCode}</code>.
+            Compare the code: the installer on the machine shows <code class="claim-code">{claim.machineCode}</code>.
           </p>
           <p class="muted">{CONSEQUENCES[claim.reason][decision]}</p>
           {failure.value === null ? null : (
