@@ -40,7 +40,7 @@ import { Components } from './health/components.ts';
 import { healthRoutes } from './health/routes.ts';
 import { AdminToken } from './http/admin-token.ts';
 import { consoleFiles } from './http/console-files.ts';
-import { ensureListenable, listenOn, type ListenAddress } from './http/listen.ts';
+import { ensureListenable, listenOn, stopListening, type ListenAddress } from './http/listen.ts';
 import { prefixOf, refuseAmbiguousPrefix } from './http/prefix.ts';
 import { buildServer } from './http/server.ts';
 import { machineNames, plainHttpWarning } from './http/tls-names.ts';
@@ -272,7 +272,7 @@ export async function startCollector(options: CollectorOptions): Promise<Started
       },
     },
   );
-  lifecycle.onStop('http', () => app.close());
+  lifecycle.onStop('http', () => stopListening(app));
   listen.port = await listenOn(app, listen);
   log.info({ listen: config.listen, port: listen.port, nodes: [...directory.all()].length }, 'the collector listens');
   const warning = plainHttpWarning({ tls: config.tls, host: listen.host, publicUrl });

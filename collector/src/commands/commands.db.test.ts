@@ -25,8 +25,12 @@ async function world(): Promise<World> {
     ...collector,
     dataDir,
     run: (...argv) => commandLine([...argv, '--server', collector.url, '--data-dir', dataDir]),
-    status: async (path, token, method = 'GET') =>
-      (await fetch(`${collector.url}${path}`, { method, headers: { authorization: `Bearer ${token}` } })).status,
+    status: async (path, token, method = 'GET') => {
+      const answer = await fetch(`${collector.url}${path}`, { method, headers: { authorization: `Bearer ${token}` } });
+      // An answer that nobody takes holds its connection.
+      await answer.arrayBuffer();
+      return answer.status;
+    },
   };
 }
 

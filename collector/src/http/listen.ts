@@ -35,6 +35,22 @@ export async function listenOn(app: FastifyInstance, address: ListenAddress): Pr
   return typeof bound === 'object' && bound !== null ? bound.port : address.port;
 }
 
+/** Longer than the database may take for an answer, shorter than a service manager's patience. */
+const CLOSE_GRACE_MS = 10_000;
+
+/**
+ * Stops listening. What is under way may end within `graceMs` milliseconds; then whoever takes no answer, or never finishes a question,
+ * is cut off: no client keeps a collector from stopping.
+ */
+export async function stopListening(app: FastifyInstance, graceMs = CLOSE_GRACE_MS): Promise<void> {
+  const cut = setTimeout(() => app.server.closeAllConnections(), graceMs);
+  try {
+    await app.close();
+  } finally {
+    clearTimeout(cut);
+  }
+}
+
 function listenFailure(error: unknown, { host, port }: ListenAddress): unknown {
   const at = (other: number): string => `${host.includes(':') ? `[${host}]` : host}:${other}`;
   const fail = (sentence: string, code: number): OperationalFailure => new OperationalFailure(sentence, code, { cause: error });
