@@ -394,7 +394,7 @@ function Add-Answer($Trouble, $Answer) {
         $buffer = New-Object char[] 4096
         $text = New-Object string $buffer, 0, ($reader.ReadBlock($buffer, 0, $buffer.Length))
         $problem = ConvertFrom-Json $text
-        if ($problem.PSObject.Properties.Name -contains 'detail') { $Trouble.Detail = [string]$problem.detail }
+        if ($problem.PSObject.Properties.Name -contains 'detail') { $Trouble.Detail = [string]$problem.detail -replace '[\x00-\x1f\x7f-\x9f]', ' ' }
     }
     catch { $Trouble.Detail = '' }
     finally { $Answer.Close() }
@@ -603,7 +603,10 @@ function New-DataFolder {
     else { New-Item -ItemType Directory -Path $Data | Out-Null; $script:MadeData = $true }
     $acl = Get-Acl -LiteralPath $Data
     # A collector's installer may have been here before: then only the agent's own rule is added.
-    if (-not $acl.AreAccessRulesProtected) { Set-FolderRights $Data ($everything + , @($script:AccountSid, 'ReadAndExecute', 'None')) }
+    if (-not $acl.AreAccessRulesProtected) {
+        Set-FolderRights $Data ($everything + , @($script:AccountSid, 'ReadAndExecute', 'None'))
+        Test-Planted
+    }
     else {
         $who = New-Object Security.Principal.SecurityIdentifier $script:AccountSid
         $acl.SetAccessRule((New-Object Security.AccessControl.FileSystemAccessRule $who, 'ReadAndExecute', 'None', 'None', 'Allow'))
@@ -613,6 +616,16 @@ function New-DataFolder {
         $folder = Join-Path $Data $name
         if (-not (Test-Path -LiteralPath $folder)) { New-Item -ItemType Directory -Path $folder | Out-Null }
         Set-FolderRights $folder ($everything + , @($script:AccountSid, 'Modify'))
+    }
+}
+
+# In a folder that was open so far others may have put something, a link above all: it is not believed, and its rights are not touched.
+function Test-Planted {
+    $own = [Security.Principal.WindowsIdentity]::GetCurrent().User.Value
+    foreach ($one in Get-ChildItem -LiteralPath $Data -Force) {
+        $isLink = [bool]($one.Attributes -band [IO.FileAttributes]::ReparsePoint)
+        if (-not $isLink -and (Get-Acl -LiteralPath $one.FullName).GetOwner([Security.Principal.SecurityIdentifier]).Value -in $SystemSid, $AdministratorsSid, $own) { continue }
+        Stop-With 'noRights' "$($one.FullName) is a link, or was not made by an administrator: look at it, remove it, then run this again."
     }
 }
 
@@ -632,6 +645,8 @@ function Save-Before {
         $file = Join-Path $Data $name
         if (Test-Path -LiteralPath $file) { Copy-Item -LiteralPath $file -Destination (Join-Path $script:Before $name) }
     }
+    # Last: with it the copies are whole.
+    if ($script:Installed) { [IO.File]::WriteAllText((Join-Path $script:Before 'version'), "$($script:OldVersion)`r`n") }
 }
 
 function Restore-Before {
@@ -888,11 +903,7 @@ function Undo-Installation {
     }
     if ($upgrade) {
         Set-Current $script:OldVersion
-        if ($script:AsTask) {
-            $script:Target = Join-Path $Programs "versions\$($script:OldVersion)"
-            $script:Runtime = Join-Path $Programs "runtimes\$(Get-FirstLine (Join-Path $script:Target 'NODE'))\node.exe"
-            Register-AgentTask
-        }
+        if ($script:AsTask) { Restore-Task $script:OldVersion }
         if (-not (Start-Agent)) { Write-Trouble 'The version before did not start either; look at its log.' }
         $script:ExitCode = $Exit.rolledBack
         if ($script:Sentence) { Write-Trouble $script:Sentence }
@@ -901,6 +912,35 @@ function Undo-Installation {
     if ($script:MadeTarget) { Remove-Item -LiteralPath (Join-Path $Programs "versions\$($script:NewVersion)") -Recurse -Force -ErrorAction SilentlyContinue }
     $wanted = Get-FirstLine (Join-Path $Programs "versions\$($script:OldVersion)\NODE")
     if ($script:NewRuntime -and $wanted -ne $TidemarkNode) { Remove-Item -LiteralPath (Join-Path $Programs "runtimes\$TidemarkNode") -Recurse -Force -ErrorAction SilentlyContinue }
+}
+
+# The task names the version that it runs.
+function Restore-Task([string]$Name) {
+    $script:Target = Join-Path $Programs "versions\$Name"
+    $script:Runtime = Join-Path $Programs "runtimes\$(Get-FirstLine (Join-Path $script:Target 'NODE'))\node.exe"
+    Register-AgentTask
+}
+
+# An upgrade that was ended before it was proven, by a power cut or in the task manager, is no version to go back to: what was before it is.
+function Restore-CutOff {
+    foreach ($left in @(Get-ChildItem -Path (Join-Path $Programs '.staging-*\before\version') -Force -ErrorAction SilentlyContinue)) {
+        $name = Get-FirstLine $left.FullName
+        if (-not (Test-Path -LiteralPath (Join-Path $Programs "versions\$name\tidemark-agent.cjs"))) { continue }
+        Write-Trouble "An earlier run of this was cut off before the collector had confirmed a report. First what was before it is put back (version $name)."
+        $script:AsTask = [bool](Get-ScheduledTask -TaskName $ServiceName -ErrorAction SilentlyContinue)
+        if ($script:AsTask) { $script:AccountSid = $LocalServiceSid }
+        $script:Before = $left.DirectoryName
+        # A secret that was made since is the one that the collector knows.
+        $secretFile = Join-Path $Data 'agent.token'
+        if (Test-Path -LiteralPath $secretFile) { Copy-Item -LiteralPath $secretFile -Destination (Join-Path $script:Before 'agent.token') -Force }
+        Stop-Agent
+        Restore-Before
+        Set-Current $name
+        if ($script:AsTask) { Restore-Task $name }
+        if (-not (Start-Agent)) { Write-Trouble "It did not start ($($script:StartTrouble)); the installation goes on." }
+        Remove-Item -LiteralPath $left.FullName -Force
+        $script:AccountSid = $ServiceSid
+    }
 }
 
 # Starts it and waits for the collector's word.
@@ -963,6 +1003,7 @@ function Add-ToPath {
 function Install-Agent {
     $begun = [Diagnostics.Stopwatch]::StartNew()
     $script:AccountSid = $ServiceSid
+    if (-not $DryRun) { Restore-CutOff }
     Read-Token
     Read-Installed
     Select-Server
@@ -1022,6 +1063,8 @@ function Complete-Installation($Begun) {
         return
     }
     $page = Confirm-Start
+    # From here on there is nothing to go back from.
+    Remove-Item -LiteralPath (Join-Path $script:Before 'version') -Force -ErrorAction SilentlyContinue
     Remove-Old
     Write-Host $page
     $seconds = [Math]::Round($Begun.Elapsed.TotalSeconds)

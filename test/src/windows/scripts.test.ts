@@ -246,3 +246,31 @@ test('the scheduled task is XML, of an account by its SID, without an end', asyn
   const { stdout } = await run('python3', ['-c', script, xml]);
   expect(stdout.trim()).toBe("['S-1-5-19', 'PT0S', 'IgnoreNew']");
 });
+
+/** The text of one function of the agent's installer. */
+function functionOf(name: string): string {
+  const found = new RegExp(`^function ${name}\\b[\\s\\S]*?^}`, 'm').exec(read(INSTALL))?.[0];
+  if (found === undefined) throw new Error(`there is no function ${name}`);
+  return found;
+}
+const inOrder = (text: string, ...parts: readonly string[]): void => {
+  const places = parts.map((part) => text.indexOf(part));
+  expect(places, parts.filter((_, i) => places[i]! < 0).join(', ')).not.toContain(-1);
+  expect(places).toEqual(places.toSorted((a, b) => a - b));
+};
+
+test('what was put into an open folder is looked at once the folder is closed, before its rights are set', () => {
+  inOrder(functionOf('New-DataFolder'), 'AreAccessRulesProtected', 'Set-FolderRights $Data', 'Test-Planted', "'agent', 'logs'");
+  expect(functionOf('Test-Planted')).toContain('ReparsePoint');
+});
+
+test('an upgrade that was cut off is undone before anything is read or thrown away', () => {
+  inOrder(functionOf('Install-Agent'), 'Restore-CutOff', 'Read-Installed', 'New-Staging', 'Save-Before');
+  inOrder(functionOf('Save-Before'), 'Copy-Item', "'version'");
+  inOrder(functionOf('Restore-CutOff'), 'agent.token', 'Stop-Agent', 'Restore-Before', 'Set-Current $name', 'Start-Agent', 'Remove-Item');
+  inOrder(functionOf('Complete-Installation'), 'Confirm-Start', 'Remove-Item', 'Remove-Old');
+});
+
+test('what a stranger answers moves no cursor', () => {
+  expect(functionOf('Add-Answer')).toContain("$problem.detail -replace '[\\x00-\\x1f\\x7f-\\x9f]', ' '");
+});
