@@ -22,6 +22,7 @@ const COLLECTOR_STOP_MS = 50_000;
 const PARENT_WATCH_MS = 1_000;
 /** npm passes on the signal that the terminal has sent to everybody: the same key, not a second one. */
 const SAME_KEY_MS = 500;
+const DEFAULT_PORT = '5000';
 const REQUEST_TIMEOUT_MS = 10_000;
 /** Of the environment, what is meant for the agent too. The rest speaks to the collector. */
 const AGENT_ENVIRONMENT = /^TIDEMARK_(?:INTERVAL|SITE|TAG|LOG_LEVEL|LOG_FORMAT|SPOOL_\w+)$/;
@@ -290,7 +291,7 @@ function writePrivately(path, content) {
 
 // --- words ----------------------------------------------------------------------------------------------------
 
-function announce({ url, listen, adminTokenFile }) {
+function announce({ url, listen, dataDir, adminTokenFile }) {
   const tokenFile = resolve(root, adminTokenFile);
   const [first, ...others] = addressesOf(url, listen?.host);
   say(
@@ -301,13 +302,29 @@ function announce({ url, listen, adminTokenFile }) {
       `  Console   ${first}`,
       ...others.map((address) => `            ${address}`),
       `  Sign in   with the admin token, which this command shows:`,
-      `            cat ${/^[\w./-]+$/.test(tokenFile) ? tokenFile : `'${tokenFile.replaceAll("'", "'\\''")}'`}`,
+      `            cat ${shellWord(tokenFile)}`,
+      ...commandLines({ url, dataDir }),
       '',
       'This machine appears there within seconds. Ctrl-C stops everything.',
       '',
     ].join('\n'),
   );
 }
+
+/** Commands find a collector with the port and the data directory of a default; where others are, they are told. */
+function commandLines({ url, dataDir }) {
+  const { port, origin } = new URL(url);
+  const directory = resolve(root, dataDir);
+  const options = [
+    ...(port === DEFAULT_PORT ? [] : ['--server', origin]),
+    ...(directory === join(root, 'data') ? [] : ['--data-dir', shellWord(directory)]),
+  ];
+  return options.length === 0
+    ? []
+    : ['  Commands  are told where it is:', `            npx tidemark-collector nodes list ${options.join(' ')}`];
+}
+
+const shellWord = (text) => (/^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 
 /** Where the console is: on this machine, and, when it listens to all, by this machine's addresses in its networks. */
 function addressesOf(url, host) {

@@ -1,5 +1,5 @@
 /** `npm start` as a person runs it: up and on the page, stopped by Ctrl-C, and put right after every kind of kill. */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { get, type IncomingMessage } from 'node:http';
 import { get as getOverTls } from 'node:https';
@@ -132,6 +132,14 @@ function nodeOnPage(url: string): Promise<Overview['nodes'][number]> {
   );
 }
 
+/** What the line about commands says, run as it stands. */
+function commandSaid(output: string): string {
+  const said = /^ +npx (tidemark-collector nodes list .*)$/m.exec(output)?.[1];
+  if (said === undefined) throw new Error(`no command in: ${output}`);
+  const { PATH = '', HOME = '' } = process.env;
+  return execFileSync('sh', ['-c', `exec node_modules/.bin/${said}`], { cwd: root, encoding: 'utf8', env: { PATH, HOME } });
+}
+
 const postmasterOf = (directory: string): number => Number.parseInt(readFileSync(join(directory, 'postgres/postmaster.pid'), 'utf8'), 10);
 
 describe('npm start', () => {
@@ -141,6 +149,7 @@ describe('npm start', () => {
     expect(node).toMatchObject({ state: 'approved', postgres: [{ instance: 'tidemark', role: 'primary', up: true }] });
     expect(node.memory?.totalBytes).toBeGreaterThan(0);
     expect(first.output()).toContain(`cat ${join(dataDir, 'admin-token')}`);
+    expect(commandSaid(first.output())).toMatch(new RegExp(`^${node.name} +approved `, 'm'));
     const server = postmasterOf(dataDir);
     for (const secret of ['admin-token', 'agent/token', 'agent/agent.yaml', 'agent/postgres-password', 'postgres-password']) {
       expect([secret, statSync(join(dataDir, secret)).mode & 0o777]).toEqual([secret, 0o600]);
@@ -211,6 +220,7 @@ describe('npm start', () => {
     expect(readFileSync(join(dataDir, 'agent/agent.yaml'), 'utf8')).toContain(
       `caFile: ${JSON.stringify(join(dataDir, 'tls-authority.pem'))}`,
     );
+    expect(commandSaid(first.output())).toContain(' approved ');
   });
 
   test('a port in use is one sentence and an exit code', async () => {

@@ -139,6 +139,9 @@ describe('welcome', () => {
   });
 
   test('its public address is the one in commands; with an authority of its own a token comes first', () => {
+    expect(welcome({ ...base, publicUrl: 'http://10.0.0.2:5000/' }), 'each once').toContain(
+      '  Console      http://10.0.0.2:5000\n               http://10.0.0.1:5000\n  Sign in',
+    );
     expect(welcome({ ...base, publicUrl: 'http://x.example:5055/' })).toContain('--server http://x.example:5055 --hostname');
     const selfMade = welcome({ ...base, https: true, selfMade: true, listen: { host: '::', port: 443 } });
     expect(selfMade).toContain('https://10.0.0.1\n');

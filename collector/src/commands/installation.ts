@@ -169,7 +169,7 @@ function backupCommands(program: Command, context: InstallationContext): void {
   addOptions(program.command('restore <backup>').description('put a backup in the place of the data of a stopped collector'), dataOptions)
     .addHelpText(
       'after',
-      '\nAn installed collector is better restored by its installer, which stops it, goes back to the version of the backup and starts it:\n  sudo /opt/tidemark-collector/current/collector-install-linux.sh --restore BACKUP\n',
+      '\nExample:\n  tidemark-collector restore /var/backups/tidemark/20261121T154309Z-0.1.0\n\nAn installed collector is better restored by its installer, which stops it, goes back to the version of the backup and starts it:\n  sudo /opt/tidemark-collector/current/collector-install-linux.sh --restore BACKUP\n',
     )
     .action(async (path: string, _: unknown, command: Command) => {
       const { values } = load(command);

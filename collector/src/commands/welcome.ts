@@ -47,7 +47,7 @@ function addressesOf({ publicUrl, listen, https, addresses }: WelcomeOptions): s
         ? ['localhost']
         : addresses.slice(0, ADDRESSES_MAX)
       : [listen.host];
-  return [...(publicUrl === undefined ? [] : [publicUrl.replace(/\/+$/, '')]), ...own.map(at)];
+  return [...new Set([...(publicUrl === undefined ? [] : [publicUrl.replace(/\/+$/, '')]), ...own.map(at)])];
 }
 
 function firstNode({ selfMade, enrollment, isWindows }: WelcomeOptions, url: string): string[] {
