@@ -190,7 +190,6 @@ td:first-child a { overflow-wrap: anywhere; font-weight: 560; }
 .sum { font-size: 11.5px; background: none; padding: 0; color: var(--muted); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; border-radius: 3px; }
 @media (max-width: 44rem) {
-  pre { white-space: pre-wrap; overflow-wrap: anywhere; }
   thead { display: none; }
   tbody, tr, td { display: block; }
   td { border: 0; padding: 0; }
