@@ -11,8 +11,36 @@ const isRoot = process.getuid?.() === 0;
 const YAML = '/etc/tidemark/agent.yaml';
 const TOKEN = '/etc/tidemark/agent.token';
 const CURRENT = 'readlink /opt/tidemark-agent/current';
+/** Each step of an installation begins with one of these. */
+const STEPS = [
+  'Reaching',
+  'Downloading tidemark-agent',
+  'Putting the program',
+  'Configuring',
+  'Enrolling',
+  'Putting the service',
+  'Starting the service',
+  'Waiting for the collector',
+];
 let site: Site;
 let machine: Machine;
+
+/** Runs the script that was fetched, and kills it as by a power cut once it has said `words`. */
+async function killedAt(words: string, args: string): Promise<void> {
+  const child = machine.spawn(`exec setsid --wait sh /srv/agent-install-linux.sh ${args}`);
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  let said = '';
+  await new Promise<void>((resolve, reject) => {
+    child.stdout!.setEncoding('utf8').on('data', (text: string) => {
+      said += text;
+      if (said.includes(words)) resolve();
+    });
+    child.once('exit', () => reject(new Error(`it never said ${words}: ${said}`)));
+  });
+  // With all that it has started: nothing of it goes on.
+  expect(await machine.run('kill -9 "-$(readlink /run/tidemark-agent-install.lock)"')).toMatchObject({ code: 0 });
+  await exited;
+}
 
 beforeAll(async () => {
   if (!isRoot) return;
@@ -40,15 +68,7 @@ describe.skipIf(!isRoot)('cut off', () => {
       (source) => `if(process.argv[2]==='run')setInterval(()=>{},1000);else{${source.replace(/^#!.*\n/, '')}\n}`,
     );
     expect(await site.fetchScript(machine)).toMatchObject({ code: 0 });
-    const child = machine.spawn('exec sh /srv/agent-install-linux.sh --site paris');
-    const exited = new Promise((resolve) => child.once('exit', resolve));
-    await new Promise<void>((resolve) =>
-      child.stdout!.setEncoding('utf8').on('data', (text: string) => {
-        if (text.includes('Waiting for the collector')) resolve();
-      }),
-    );
-    await machine.run('kill -KILL "$(readlink /run/tidemark-agent-install.lock)"');
-    await exited;
+    await killedAt('Waiting for the collector', '--site paris');
     expect((await machine.run(CURRENT)).stdout).toBe('versions/0.9.0\n');
     expect(machine.read(YAML)).toContain('site: paris');
 
@@ -60,6 +80,34 @@ describe.skipIf(!isRoot)('cut off', () => {
     expect([machine.read(YAML), machine.read(TOKEN)]).toEqual([yaml, token]);
     expect(await machine.run('tidemark-agent confirm --timeout 30')).toMatchObject({ code: 0 });
     expect((await machine.run('ls -A /opt/tidemark-agent')).stdout).not.toContain('.staging');
+  });
+
+  test('killed at any of its steps, an upgrade ends well when it is run again', async () => {
+    for (const [i, step] of STEPS.entries()) {
+      const version = `0.10.${i}`;
+      await site.gate.offer(version);
+      expect(await site.fetchScript(machine)).toMatchObject({ code: 0 });
+      await killedAt(step, `--site s${i}`);
+      const again = await machine.run(`sh /srv/agent-install-linux.sh --site s${i}`);
+      site.gate.clear();
+      expect(again, step).toMatchObject({ code: 0 });
+      expect((await machine.run(`${CURRENT}; ls -A /opt/tidemark-agent | grep -c staging`)).stdout, step).toBe(`versions/${version}\n0\n`);
+      expect(machine.read(YAML), step).toContain(`site: s${i}\n`);
+    }
+  });
+
+  test('so does a first installation', async () => {
+    // The others change nothing yet, or nothing more.
+    for (const step of ['Downloading tidemark-agent', 'Configuring', 'Enrolling', 'Starting the service']) {
+      expect(await machine.run('sh /srv/agent-install-linux.sh --uninstall --purge')).toMatchObject({ code: 0 });
+      machine.write('/srv/enrolment', await site.enrolment(), 0o600);
+      expect(await site.fetchScript(machine)).toMatchObject({ code: 0 });
+      await killedAt(step, '--token-file /srv/enrolment');
+      const left = (await machine.run('test -e /srv/enrolment')).code === 0;
+      const again = await machine.run(`sh /srv/agent-install-linux.sh ${left ? '--token-file /srv/enrolment' : ''}`);
+      expect(again, step).toMatchObject({ code: 0 });
+      expect(again.stdout, step).toContain('the collector has confirmed a report of this node');
+    }
   });
 
   test('a first installation that fails keeps the passwords of the one before it', async () => {
