@@ -125,7 +125,8 @@ describe('without a token', () => {
     const confirmed = await confirm();
     while ((await confirm()).state !== 'confirmed');
     expect(confirmed.state).toMatch(/pending|confirmed/);
-    await eventually(async () => (await waiting()) === 0);
+    // The newest may just be on its way whenever the status is written.
+    await eventually(async () => (await waiting()) <= 1);
     const [row] = await collector.sql<{ count: string; first: string }>(
       'SELECT count(*), min(r.sequence) AS first FROM reports r JOIN nodes n ON n.id = r.node_id WHERE n.name = $1',
       [name()],
