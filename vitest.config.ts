@@ -6,6 +6,7 @@ const shared = { resolve: { conditions }, ssr: { resolve: { conditions, external
 
 const CONSOLE = 'test/src/console*.test.ts';
 const SCENARIOS = 'test/src/scenarios.test.ts';
+const MACHINES = 'test/src/installing/**/*.test.ts';
 const endToEnd = { testTimeout: 180_000, hookTimeout: 240_000 };
 
 export default defineConfig({
@@ -39,20 +40,25 @@ export default defineConfig({
           ...endToEnd,
           name: 'e2e',
           include: ['test/src/**/*.test.ts'],
-          exclude: [CONSOLE, SCENARIOS],
+          exclude: [CONSOLE, SCENARIOS, MACHINES],
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
       {
         ...shared,
+        // Machines with networks of their own: each one that comes or goes makes browsers on this one give up what they ask.
+        test: { ...endToEnd, name: 'machines', include: [MACHINES], maxWorkers: 2, sequence: { groupOrder: 2 } },
+      },
+      {
+        ...shared,
         // Many at a time by itself, and what they find is a measurement.
-        test: { ...endToEnd, name: 'scenarios', include: [SCENARIOS], maxWorkers: 1, sequence: { groupOrder: 2 } },
+        test: { ...endToEnd, name: 'scenarios', include: [SCENARIOS], maxWorkers: 1, sequence: { groupOrder: 3 } },
       },
       {
         ...shared,
         // What a page costs is measured, so nothing else runs meanwhile.
-        test: { ...endToEnd, name: 'console', include: [CONSOLE], maxWorkers: 1, sequence: { groupOrder: 3 } },
+        test: { ...endToEnd, name: 'console', include: [CONSOLE], maxWorkers: 1, sequence: { groupOrder: 4 } },
       },
     ],
   },
