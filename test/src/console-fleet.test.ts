@@ -89,8 +89,8 @@ test('a refresh of all thousand nodes, with alerts, scripts for less than 50 ms'
     await settled();
     costs.push((await busySeconds()) - before);
   }
-  // The one that was disturbed the least: what else the machine does only adds.
-  const scriptMs = Math.min(...costs) * 1_000;
+  // The median: what else the machine does adds to some of them.
+  const scriptMs = costs.toSorted((a, b) => a - b)[Math.floor(costs.length / 2)]! * 1_000;
   const long = await page.evaluate(() => (globalThis as unknown as { longTasks: number[] }).longTasks);
   process.stdout.write(
     `console: ${scriptMs.toFixed(1)} ms scripting a refresh of 1,000 nodes with alerts; tasks over 50 ms: ${long.map((ms) => ms.toFixed(0)).join(', ') || 'none'}\n`,
