@@ -10,17 +10,16 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import { AWKWARD_NAMES, mockApi, serveConsole, type ConsoleServer, type MockApi } from '@tidemark/console/dev';
-import axe from 'axe-core';
 import { chromium, type Browser, type BrowserContextOptions, type Page } from 'playwright-core';
 import { build } from 'vite';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { PHONE, complaints, picture } from './browsing.ts';
 
 const CONSOLE = fileURLToPath(new URL('../../packages/console', import.meta.url));
 const PICTURES = fileURLToPath(new URL('../../test-results/console', import.meta.url));
 const TOKEN = 'a-token-of-the-test';
 const FLEET = { nodes: 1_000, seed: 7 };
 const DESK = { width: 1440, height: 900 };
-const PHONE = { width: 390, height: 844 };
 
 let dist: string;
 let browser: Browser;
@@ -84,25 +83,9 @@ async function open(path: string, options: BrowserContextOptions = {}): Promise<
   return page;
 }
 
-const picture = (page: Page, name: string) => page.screenshot({ path: join(PICTURES, `${name}.png`) });
 const names = (page: Page) => page.locator('.node-link').allTextContents();
 const banner = (page: Page) => page.locator('.banner');
 const column = (page: Page, title: string) => page.getByRole('columnheader', { name: title, exact: true });
-
-/** What axe holds for serious or critical. Its script comes in through the debugger, past the page's policy. */
-async function complaints(page: Page): Promise<string[]> {
-  await page.evaluate(axe.source);
-  const found = await page.evaluate(async () => {
-    const { axe: inPage } = globalThis as unknown as {
-      axe: { run: (options: import('axe-core').RunOptions) => Promise<{ violations: import('axe-core').Result[] }> };
-    };
-    // Its preloading asks for style sheets, which a collector that is away cannot give.
-    return (await inPage.run({ preload: false })).violations;
-  });
-  return found
-    .filter((each) => each.impact === 'serious' || each.impact === 'critical')
-    .map((each) => `${each.id}: ${each.nodes.map((node) => node.html.slice(0, 160)).join(' | ')}`);
-}
 
 test('the first load is small', () => {
   const assets = readdirSync(join(dist, 'assets'));
@@ -333,7 +316,7 @@ test('light and dark: as the system says, or as chosen, also after a reload', as
 });
 
 test('on a phone all of it can be read without scrolling sideways', async () => {
-  const page = await open('/', { viewport: PHONE, deviceScaleFactor: 2, isMobile: true, hasTouch: true });
+  const page = await open('/', PHONE);
   await page.getByRole('table', { name: 'Nodes' }).waitFor();
   expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
   await picture(page, 'phone-dark');

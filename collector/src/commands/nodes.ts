@@ -1,5 +1,5 @@
 /** `tidemark-collector nodes …` and `tokens …`: who belongs to the fleet, asked of and told to the running collector. */
-import { shellWord, type NodeList, type NodeSummary } from '@tidemark/protocol';
+import { approveCommand, shellWord, type NodeList, type NodeSummary } from '@tidemark/protocol';
 import { EXIT, OperationalFailure } from '@tidemark/service';
 import { Option, type Command } from 'commander';
 import { parseDuration } from '../rules/duration.ts';
@@ -192,8 +192,7 @@ const mustBeNamed = ({ claim, state }: NodeSummary): boolean => claim?.reason ==
 const describeClaim = ({ machineCode, address, platform, askedAt }: ClaimOf): string =>
   printable(`machine ${machineCode}, from ${address}${platform === null ? '' : `, ${platform}`}, asked ${askedAt}`);
 
-const approveLine = ({ name, claim }: NodeSummary): string =>
-  `tidemark-collector nodes approve ${shellWord(printable(name))} --machine ${claim?.machineCode ?? ''}`;
+const approveLine = ({ name, claim }: NodeSummary): string => approveCommand(printable(name), claim?.machineCode ?? '');
 
 /** The machines that wait for a person, with the command for each. Empty when none does. */
 function whoAsks(nodes: readonly NodeSummary[]): string {

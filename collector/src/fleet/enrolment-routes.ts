@@ -12,10 +12,10 @@ import {
   NewEnrollment,
   NodeSummary,
   ProblemError,
+  approveCommand,
   formatEnrolment,
   machineCode,
   parseEnrolment,
-  shellWord,
 } from '@tidemark/protocol';
 import type { Log } from '@tidemark/service';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
@@ -150,13 +150,12 @@ function sayWhoAsked(outcome: EnrolmentOutcome, { body, ip }: FastifyRequest<{ B
 
 function answerOf({ state, node, reason }: EnrolmentOutcome, { machine }: EnrollRequest, publicUrl: URL | undefined): EnrollAnswer {
   const code = machineCode(machine);
-  const approve = `tidemark-collector nodes approve ${shellWord(node.name)}`;
   return {
     state,
     node: { name: node.name, site: node.site },
     machineCode: code,
     reason,
-    approveCommand: state === 'approved' ? '' : reason === 'new' ? approve : `${approve} --machine ${code}`,
+    approveCommand: state === 'approved' ? '' : approveCommand(node.name, reason === 'new' ? undefined : code),
     consoleUrl: publicUrl === undefined ? '' : `${withoutSlash(publicUrl.href)}/nodes/${encodeURIComponent(node.name)}`,
   };
 }

@@ -3,7 +3,7 @@
  * (`config: { access }`); one that says nothing is for readers, or for administrators when it changes something.
  */
 import type { FastifyContextConfig, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { ProblemError, notApproved, replacedBy, shellWord } from '@tidemark/protocol';
+import { ProblemError, approveCommand, notApproved, replacedBy, shellWord } from '@tidemark/protocol';
 import type { Clock } from '@tidemark/service';
 import type { NodeRecord } from '../fleet/node.ts';
 import type { AdminToken } from './admin-token.ts';
@@ -141,8 +141,7 @@ function agentPrincipal({ node, revoked, endedAs, asks }: AgentCredential): Prin
       `The token of ${name} has been revoked. A new one: tidemark-collector nodes token ${shellWord(node.name)}`,
       wait,
     );
-  if (node.state === 'pending')
-    throw new ProblemError('node_pending', `${name} waits to be approved: tidemark-collector nodes approve ${shellWord(node.name)}`, wait);
+  if (node.state === 'pending') throw new ProblemError('node_pending', `${name} waits to be approved: ${approveCommand(node.name)}`, wait);
   return { kind: 'agent', node };
 }
 

@@ -14,6 +14,11 @@ export function powershellWord(text: string): string {
   return `'${text.replaceAll(/['\u2018\u2019\u201a\u201b]/g, '$&$&')}'`;
 }
 
+/** What lets a machine in on the collector; with its code it is about that machine alone. */
+export function approveCommand(name: string, machineCode?: string): string {
+  return `tidemark-collector nodes approve ${shellWord(name)}${machineCode === undefined ? '' : ` --machine ${machineCode}`}`;
+}
+
 export interface InstallCommands {
   linux: string;
   windows: string;

@@ -1,6 +1,6 @@
 /** Adding a node without preparing anything: its machine asks, a person approves. */
 import { useSignal } from '@preact/signals';
-import { shellWord } from '@tidemark/protocol/install-commands';
+import { approveCommand } from '@tidemark/protocol/install-commands';
 import type { JSX } from 'preact';
 import { addressOf } from '../base.ts';
 import { InstallSteps } from './install-steps.tsx';
@@ -27,8 +27,7 @@ export function AddNode(): JSX.Element {
       <InstallSteps name={given === '' ? undefined : given} />
       <p class="muted">
         The machine then asks to join and shows a code. It waits under <a href={addressOf('/nodes')}>Nodes</a> until it is approved there,
-        or by <code>tidemark-collector nodes approve {given === '' ? 'NAME' : shellWord(given)}</code>; what it has measured meanwhile
-        follows.
+        or by <code>{approveCommand(given === '' ? 'NAME' : given)}</code>; what it has measured meanwhile follows.
       </p>
     </div>
   );
