@@ -5,13 +5,12 @@
 import { rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { looksLikeEnrolment, parseEnrolment, type EnrollAnswer, type EnrolmentString } from '@tidemark/protocol';
+import type { EnrollAnswer, EnrolmentString } from '@tidemark/protocol';
 import { EXIT, OperationalFailure } from '@tidemark/service';
-import { agentConfig, readToken, type AgentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
+import { agentConfig, type AgentConfig, type AgentOptionValues, type Surroundings } from '../config.ts';
 import { applicantOf } from '../enrolment/applicant.ts';
-import { enrol, pinAuthority, Refusal, refuseUnpinned } from '../enrolment/enrol.ts';
+import { enrol, pinAuthority, Refusal, refuseUnpinned, serverKnown, tokenIn } from '../enrolment/enrol.ts';
 import type { Patience } from '../enrolment/exchange.ts';
-import { readMove } from '../enrolment/moved.ts';
 import { keepSecret, makeSecret, writeSecret } from '../enrolment/secret.ts';
 import { approval } from './approval.ts';
 import { changeConfig } from './config-file.ts';
@@ -76,24 +75,9 @@ export function patienceOf(timeout: string | undefined, random: () => number, fa
   return { timeoutMs: seconds * 1000, random, now: () => performance.now(), sleep: (ms) => sleep(ms) };
 }
 
-/** An enrolment string, or the credential of a node. */
-function tokenIn(file: string): EnrolmentString | string {
-  const text = readToken(file);
-  if (!looksLikeEnrolment(text)) return text;
-  const string = parseEnrolment(text);
-  if (string !== undefined) return string;
-  throw new OperationalFailure(
-    `The enrolment string in ${file} is not whole: copy all of it, from tme1. to the end of the address.`,
-    EXIT.configuration,
-  );
-}
-
-function serverOf({ server, dataDir }: AgentConfig, string: EnrolmentString | undefined): URL {
-  // Wherever the configured one has moved to, unless somebody has just brought a string.
-  const move = string === undefined ? readMove(dataDir, server) : undefined;
-  if (move !== undefined) return new URL(move.to);
+function serverOf(config: AgentConfig, string: EnrolmentString | undefined): URL {
+  const server = serverKnown(config, string);
   if (server !== undefined) return server;
-  if (string !== undefined) return new URL(string.url);
   throw new OperationalFailure(
     'Which collector? Name it with server: in the configuration file, or give an enrolment string with --token-file.',
     EXIT.configuration,

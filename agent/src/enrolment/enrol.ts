@@ -2,11 +2,13 @@
  * Everything that comes before the first report of a new node, in order: the authority that its enrolment string pins is fetched and
  * checked, then the collector is asked over a connection that trusts it alone.
  */
-import type { EnrollAnswer, EnrollRequest, EnrolmentString } from '@tidemark/protocol';
+import { looksLikeEnrolment, parseEnrolment, type EnrollAnswer, type EnrollRequest, type EnrolmentString } from '@tidemark/protocol';
 import { EXIT, OperationalFailure, writeFileAtomically } from '@tidemark/service';
+import { readToken, type AgentConfig } from '../config.ts';
 import type { Route } from '../uplink/connections.ts';
 import { fetchAuthority, hasAuthority } from './authority.ts';
 import { askOnce, patiently, withConnections, type Patience } from './exchange.ts';
+import { readMove } from './moved.ts';
 import { hashOf } from './secret.ts';
 
 /** Certificates are public, and the agent's user reads what root wrote. */
@@ -71,6 +73,25 @@ export async function pinAuthority(
   const { pem } = await patiently(() => fetchAuthority(server, fingerprint, route), patience);
   keepAuthority(file, pem);
   return { caFile: file, fetched: true };
+}
+
+/** What a token file holds: an enrolment string, or the credential of a node. Throws an OperationalFailure when it is neither. */
+export function tokenIn(file: string): EnrolmentString | string {
+  const text = readToken(file);
+  if (!looksLikeEnrolment(text)) return text;
+  const string = parseEnrolment(text);
+  if (string !== undefined) return string;
+  throw new OperationalFailure(
+    `The enrolment string in ${file} is not whole: copy all of it, from tme1. to the end of the address.`,
+    EXIT.configuration,
+  );
+}
+
+/** Where the collector is: where the configured one has moved to, unless somebody has just brought a string. Undefined when nothing says. */
+export function serverKnown({ server, dataDir }: AgentConfig, string: EnrolmentString | undefined): URL | undefined {
+  const move = string === undefined ? readMove(dataDir, server) : undefined;
+  if (move !== undefined) return new URL(move.to);
+  return server ?? (string === undefined ? undefined : new URL(string.url));
 }
 
 /** What a string pins, where there is TLS to pin. */

@@ -129,16 +129,19 @@ export interface Patience {
   readonly sleep: (ms: number) => Promise<void>;
 }
 
+type Trouble = Extract<Asked, { kind: 'trouble' }>;
+const isTrouble = (asked: { readonly kind: string }): asked is Trouble => asked.kind === 'trouble';
+
 /** Tries again while that may help, and throws an OperationalFailure with the exit code of what went wrong last. */
 export async function patiently<T extends { readonly kind: string }>(
-  attempt: () => Promise<T>,
+  attempt: () => Promise<T | Trouble>,
   { timeoutMs, random, now, sleep }: Patience,
 ): Promise<Exclude<T, { kind: 'trouble' }>> {
   const until = now() + timeoutMs;
   for (let count = 1; ; count++) {
     const asked = await attempt();
-    if (asked.kind !== 'trouble') return asked as Exclude<T, { kind: 'trouble' }>;
-    const { exitCode, detail, again, retryAfterSeconds } = asked as unknown as Extract<Asked, { kind: 'trouble' }>;
+    if (!isTrouble(asked)) return asked as Exclude<T, { kind: 'trouble' }>;
+    const { exitCode, detail, again, retryAfterSeconds } = asked;
     const waitMs =
       retryAfterSeconds === undefined ? backoffMs(count, BACKOFF, random) : Math.min(retryAfterSeconds, RETRY_AFTER_MAX_SECONDS) * 1000;
     if (!again || now() + waitMs > until) throw new OperationalFailure(`The collector could not be asked: ${detail}.`, exitCode);

@@ -4,15 +4,15 @@
  */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { looksLikeEnrolment, parseEnrolment, type EnrolmentString } from '@tidemark/protocol';
+import type { EnrolmentString } from '@tidemark/protocol';
 import { EXIT, OperationalFailure, sentenceOf, type Log } from '@tidemark/service';
 import { readToken, type AgentConfig } from '../config.ts';
 import type { Route } from '../uplink/connections.ts';
 import type { Joined, Joining } from '../uplink/join.ts';
 import { fetchAuthority, hasAuthority } from './authority.ts';
-import { fingerprintFor, keepAuthority, refuseUnpinned, type Applicant } from './enrol.ts';
+import { fingerprintFor, keepAuthority, refuseUnpinned, serverKnown, tokenIn, type Applicant } from './enrol.ts';
 import { askOnce, type Asked } from './exchange.ts';
-import { keepMove, readMove } from './moved.ts';
+import { keepMove } from './moved.ts';
 import { hashOf, keepSecret, makeSecret, writeSecret } from './secret.ts';
 
 export interface Membership {
@@ -42,8 +42,8 @@ export function membershipOf({ config, applicant, log }: MembershipOptions): Mem
   const ownFile = join(dataDir, 'token');
   // The token file that an enrolment string stood in is gone once it was used.
   const useOwn = tokenFile === undefined || (!existsSync(tokenFile) && existsSync(ownFile));
-  const text = useOwn ? undefined : readToken(tokenFile);
-  const string = text !== undefined && looksLikeEnrolment(text) ? stringIn(text, tokenFile!) : undefined;
+  const given = useOwn ? undefined : tokenIn(tokenFile);
+  const string = typeof given === 'object' ? given : undefined;
   const own = useOwn || string !== undefined;
   const secretFile = own ? ownFile : tokenFile;
   const { made } = own ? keepSecret(secretFile) : { made: false };
@@ -69,20 +69,9 @@ export function membershipOf({ config, applicant, log }: MembershipOptions): Mem
   return { server, route, secretFile, joining: { first: made || string !== undefined, ask } };
 }
 
-function stringIn(text: string, tokenFile: string): EnrolmentString {
-  const string = parseEnrolment(text);
-  if (string !== undefined) return string;
-  throw new OperationalFailure(
-    `The enrolment string in ${tokenFile} is not whole: copy all of it, from tme1. to the end of the address.`,
-    EXIT.configuration,
-  );
-}
-
-function serverOf({ server, dataDir }: AgentConfig, string: EnrolmentString | undefined): URL {
-  const move = readMove(dataDir, server);
-  if (move !== undefined && string === undefined) return new URL(move.to);
+function serverOf(config: AgentConfig, string: EnrolmentString | undefined): URL {
+  const server = serverKnown(config, string);
   if (server !== undefined) return server;
-  if (string !== undefined) return new URL(string.url);
   throw new OperationalFailure(
     'Which collector? Name it with --server http://HOST:5000, TIDEMARK_SERVER, or server: in the configuration file, or give an enrolment string with --token-file.',
     EXIT.usage,
